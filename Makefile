@@ -1,0 +1,42 @@
+# Everything a fresh machine needs: python3 (3.11), make and git. The rest is fetched by pip.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# The pins are part of the stamp's prerequisites: a changed pin makes a new environment, nothing else does.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "setup: preparing $(VENV) (a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+	@echo "setup: ready"
+
+setup: $(STAMP) ## prepare .venv (quick when nothing changed)
+
+run: setup ## start Kafka, Postgres and a node, with a demo conversation, on http://127.0.0.1:4000
+	@$(BIN)/rewindow up --demo
+
+test: check ## every check, then every test, on a real broker and a real Postgres
+	@echo "test: pytest"
+	@$(BIN)/python -m pytest
+
+check: setup ## lint, format, types and the directions of imports
+	@echo "check: ruff";         $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "check: mypy";         $(BIN)/mypy
+	@echo "check: import-linter"; $(BIN)/lint-imports --no-cache
+
+format: setup ## format the code and mend what the linter can
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+bench: setup ## measure, side by side, and write bench/results/
+	@$(BIN)/python -m bench
+
+clean: ## remove the environment and the data folder
+	@rm -rf $(VENV) .rewindow

@@ -1,0 +1,222 @@
+"""Bytes to log events and back. The only place where a record's JSON is read or written.
+
+What comes out of `decode_event` is sound: valid UTF-8 and JSON, bounded nesting, known type, sane
+ids. What is not raises `Unreadable`, whose sentence is the reason in `rewindow.dead`.
+"""
+
+import re
+from typing import Annotated, Final, assert_never
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from schemas.events import (
+    EVENT_TYPES,
+    ArchiveAdvanced,
+    ContextConfigured,
+    ContextTombstoned,
+    EventData,
+    LogEvent,
+    Message,
+    MessageAppended,
+    MetadataPatched,
+    WindowCompacted,
+)
+from schemas.facts import FACT_TYPES, Fact
+from schemas.ids import problem_of_context_id, problem_of_event_id
+from schemas.limits import NESTING_LEVELS_MAX
+
+CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
+SPEC_VERSION: Final = "1.0"
+
+
+class Unreadable(ValueError):
+    """The bytes are not what they should be; the message says what and where."""
+
+
+class _Envelope(Struct):
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    data: Raw
+
+
+class _WrittenEnvelope(Struct):
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    data: EventData | Fact
+
+
+class _PartType(Struct):
+    type: Annotated[str, Meta(min_length=1)]
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
+_data_decoders = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
+_part_types = msgspec.json.Decoder(Annotated[list[_PartType], Meta(min_length=1)])
+_type_names: dict[type, str] = {kind: name for name, kind in (EVENT_TYPES | FACT_TYPES).items()}
+_encoder = msgspec.json.Encoder()
+
+# Strings first, so that a bracket inside one is never taken for structure.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def check_json(raw: bytes) -> None:
+    """Refuse what no JSON reader takes: bytes that are not UTF-8, nesting beyond the limit.
+
+    Raises `Unreadable`. Python's own recursion limit depends on where the caller stands, so the
+    depth is counted here, where it is the same everywhere.
+    """
+    try:
+        raw.decode()
+    except UnicodeDecodeError as exc:
+        raise Unreadable(f"not valid UTF-8 at byte {exc.start}; send UTF-8") from None
+    if raw.count(b"[") + raw.count(b"{") <= NESTING_LEVELS_MAX:
+        return
+    level = 0
+    for token in _STRUCTURE.finditer(raw):
+        first = token.group()[0]
+        if first in b"[{":
+            level += 1
+            if level > NESTING_LEVELS_MAX:
+                raise Unreadable(
+                    f"nested deeper than {NESTING_LEVELS_MAX} levels; flatten the value"
+                )
+        elif first in b"]}":
+            level -= 1
+
+
+def compact(raw: bytes) -> bytes:
+    """The same JSON text without white space: numbers, escapes and doubled keys stay as they are.
+
+    Raises `Unreadable` where it is not JSON.
+    """
+    try:
+        return msgspec.json.format(raw, indent=-1)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise Unreadable(reason(exc)) from None
+
+
+def reason(exc: Exception) -> str:
+    """A decoder's complaint as a reader can use it."""
+    text = str(exc)
+    if text == "Input data was truncated":
+        # msgspec says the same of an escape such as \ud800 with no second half behind it.
+        return "JSON ends too early, or holds half of a surrogate pair; send whole, valid Unicode"
+    return text
+
+
+def decode_event(key: bytes | None, value: bytes | None) -> LogEvent:
+    """Read a record of the log. Raises `Unreadable` with the reason for the dead-letter topic."""
+    if key is None:
+        raise Unreadable("the record has no key; set it to the context id, in UTF-8")
+    if value is None:
+        raise Unreadable("the record has no value; the log holds events, not deletions")
+    check_json(value)
+    try:
+        envelope = _envelopes.decode(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as exc:
+        raise Unreadable(f"not a CloudEvent: {reason(exc)}") from None
+    if envelope.specversion != SPEC_VERSION:
+        raise Unreadable(f"specversion is {envelope.specversion!r}; only '1.0' is known")
+    if envelope.subject.encode() != key:
+        raise Unreadable(
+            "the record's key differs from the event's subject; both are the context id"
+        )
+    return _decode_data(envelope)
+
+
+def _decode_data(envelope: _Envelope) -> LogEvent:
+    decoder = _data_decoders.get(envelope.type)
+    if decoder is None:
+        raise Unreadable(f"the type {envelope.type!r} is not known to this version")
+    try:
+        data: EventData = decoder.decode(envelope.data)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as exc:
+        raise Unreadable(f"the data of {envelope.type} are not valid: {reason(exc)}") from None
+    problem = problem_of_event_id(envelope.id)
+    if problem is None and not isinstance(data, ArchiveAdvanced):
+        problem = problem_of_context_id(envelope.subject)
+    if problem is not None:
+        raise Unreadable(problem)
+    return LogEvent(envelope.id, envelope.subject, envelope.source, sound_data(data))
+
+
+def sound_data(data: EventData) -> EventData:
+    """The same data, its free JSON checked and compact. Raises `Unreadable`, naming the field."""
+    match data:
+        case MessageAppended(messages=messages):
+            return msgspec.structs.replace(data, messages=_sound_all(messages, "messages"))
+        case WindowCompacted(replacement=messages):
+            return msgspec.structs.replace(data, replacement=_sound_all(messages, "replacement"))
+        case MetadataPatched(metadata=metadata):
+            return MetadataPatched(sound_object(metadata, "metadata"))
+        case ContextConfigured(metadata=Raw() as metadata):
+            return msgspec.structs.replace(data, metadata=sound_object(metadata, "metadata"))
+        case ContextConfigured() | ContextTombstoned() | ArchiveAdvanced():
+            return data
+        case _:
+            assert_never(data)
+
+
+def _sound_all(messages: tuple[Message, ...], field: str) -> tuple[Message, ...]:
+    return tuple(_sound(message, f"{field}[{i}]") for i, message in enumerate(messages))
+
+
+def _sound(message: Message, field: str) -> Message:
+    parts = compact(bytes(message.parts))
+    try:
+        _part_types.decode(parts)
+    except (msgspec.DecodeError, UnicodeError) as exc:
+        raise Unreadable(
+            f"{field}.parts has to be a non-empty list of objects with a string `type`: "
+            f"{reason(exc)}"
+        ) from None
+    metadata = sound_object(message.metadata, f"{field}.metadata")
+    return Message(message.role, Raw(parts), message.token_count, metadata, message.id)
+
+
+def sound_object(raw: Raw, field: str) -> Raw:
+    """A JSON object, compact. Raises `Unreadable`, naming the field."""
+    text = compact(bytes(raw))
+    if not text.startswith(b"{"):
+        raise Unreadable(f"{field} has to be a JSON object")
+    return Raw(text)
+
+
+def encode_event(event: LogEvent) -> bytes:
+    """Write a log event as the value of its record; the key is the subject, in UTF-8."""
+    return _encoder.encode(
+        _WrittenEnvelope(
+            specversion=SPEC_VERSION,
+            id=event.id,
+            source=event.source,
+            type=type_of(event.data),
+            subject=event.subject,
+            data=event.data,
+        )
+    )
+
+
+def encode_fact(fact: Fact, *, fact_id: str, subject: str) -> bytes:
+    """Write a fact as the value of its record; the key is the subject, in UTF-8."""
+    return _encoder.encode(
+        _WrittenEnvelope(
+            specversion=SPEC_VERSION,
+            id=fact_id,
+            source="/rewindow/fold",
+            type=type_of(fact),
+            subject=subject,
+            data=fact,
+        )
+    )
+
+
+def type_of(data: EventData | Fact) -> str:
+    """The CloudEvents `type` that a struct is written under."""
+    return _type_names[type(data)]

@@ -1,0 +1,51 @@
+"""Facts: what came of a log event, as records of `rewindow.facts` (CloudEvents 1.0).
+
+`(subject, data.version, type)` identifies a fact, for messages together with `data.message.seq`.
+Deliveries may repeat after a `rebuild`; the id is the same each time.
+"""
+
+from msgspec import Raw, Struct
+
+
+class MessageAccepted(Struct, frozen=True):
+    """A message has its seq. `message` is the JSON that every reader gets, byte for byte."""
+
+    event_id: str
+    message: Raw
+
+
+class WindowChanged(Struct, frozen=True):
+    """Something left the window, or a compaction replaced it; seqs and tokens after the change."""
+
+    event_id: str
+    version: int
+    used_tokens: int
+    needs_compaction: bool
+    segments: tuple[dict[str, str | int], ...]
+
+
+class ContextChanged(Struct, frozen=True):
+    """Settings, metadata or status changed; `context` is what GET /v1/contexts/{id} answers."""
+
+    event_id: str
+    version: int
+    context: Raw
+
+
+class RequestRefused(Struct, frozen=True):
+    """A log event was understood and refused. `error` is the code that HTTP gives for it."""
+
+    event_id: str
+    version: int
+    error: str
+    message: str
+
+
+Fact = MessageAccepted | WindowChanged | ContextChanged | RequestRefused
+
+FACT_TYPES: dict[str, type[Fact]] = {
+    "message.accepted.v1": MessageAccepted,
+    "window.changed.v1": WindowChanged,
+    "context.changed.v1": ContextChanged,
+    "request.refused.v1": RequestRefused,
+}

@@ -1,0 +1,1 @@
+"""The rules of Rewindow, pure: no clock, no randomness, no I/O, no logging."""

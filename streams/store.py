@@ -1,0 +1,63 @@
+"""The port through which the API asks and reads. It knows no Faust, Kafka, RocksDB or Postgres."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from schemas.events import LogEvent
+from streams.core.head import Head
+from streams.core.outcome import Outcome
+from streams.core.window import Shown
+
+
+class Unavailable(Exception):
+    """The store can't answer now; `retry_after_s` says when to ask again.
+
+    After a write this means "not known": the event may be in the log. Asking again under the same
+    event id is safe.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class Answered(Struct, frozen=True):
+    """What an event came to, and the head after it (None where there is no such context)."""
+
+    outcome: Outcome
+    head: Head | None
+
+
+class Health(Struct, frozen=True):
+    """`problems`: why the node is not ready, empty when it is; `notes`: what is wrong beside."""
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Store(Protocol):
+    """One node's view of the contexts that it owns. Every method may raise `Unavailable`."""
+
+    async def ask(self, event: LogEvent) -> Answered:
+        """Append an event to the log and wait for what the fold makes of it."""
+
+    async def head(self, context_id: str) -> Head | None:
+        """The newest head of a context, None where there is no such context."""
+
+    async def show(self, context_id: str, budget: int | None) -> tuple[Head, Shown] | None:
+        """A context's window within `budget` tokens (see `streams.core.window.show`), with the
+        head that it belongs to: both are of one version."""
+
+    async def messages(self, context_id: str, from_seq: int, to_seq: int) -> list[bytes]:
+        """The JSON of the messages `from_seq` to `to_seq`, both included, hot or archived.
+
+        Every one of them has to exist by the head's `last_seq`; there are never holes.
+        """
+
+    async def at_version(self, context_id: str, version: int, timeout_s: float) -> bool:
+        """Wait until the head has reached `version`; False when the time is over."""
+
+    def health(self) -> Health:
+        """Whether requests can be served, and why not."""
