@@ -5,6 +5,7 @@ ids. What is not raises `Unreadable`, whose sentence is the reason in `rewindow.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Final, assert_never
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import Meta, Raw, Struct
 
 from schemas.events import (
     EVENT_TYPES,
+    NULL,
     ArchiveAdvanced,
     ContextConfigured,
     ContextTombstoned,
@@ -24,14 +26,18 @@ from schemas.events import (
 )
 from schemas.facts import FACT_TYPES, Fact
 from schemas.ids import problem_of_context_id, problem_of_event_id
-from schemas.limits import NESTING_LEVELS_MAX
+from schemas.limits import NESTING_LEVELS_MAX, REASON_CHARS_MAX
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 SPEC_VERSION: Final = "1.0"
 
 
 class Unreadable(ValueError):
-    """The bytes are not what they should be; the message says what and where."""
+    """The bytes are not what they should be; the message says what and where, in a line or two."""
+
+    def __init__(self, message: str) -> None:
+        cut = message[: REASON_CHARS_MAX - 1] + "…"
+        super().__init__(message if len(message) <= REASON_CHARS_MAX else cut)
 
 
 class _Envelope(Struct):
@@ -58,12 +64,15 @@ class _PartType(Struct):
 
 _envelopes = msgspec.json.Decoder(_Envelope)
 _data_decoders = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
+_fact_decoders = {name: msgspec.json.Decoder(kind) for name, kind in FACT_TYPES.items()}
 _part_types = msgspec.json.Decoder(Annotated[list[_PartType], Meta(min_length=1)])
 _type_names: dict[type, str] = {kind: name for name, kind in (EVENT_TYPES | FACT_TYPES).items()}
 _encoder = msgspec.json.Encoder()
 
-# Strings first, so that a bracket inside one is never taken for structure.
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# Strings first, so that a bracket inside one is never taken for structure. Nothing is ever tried
+# twice (possessive), and a string without an end runs to the end of the text: the scan is linear
+# and needs no memory, whatever the bytes are.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def check_json(raw: bytes) -> None:
@@ -139,12 +148,19 @@ def _decode_data(envelope: _Envelope) -> LogEvent:
         data: EventData = decoder.decode(envelope.data)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as exc:
         raise Unreadable(f"the data of {envelope.type} are not valid: {reason(exc)}") from None
-    problem = problem_of_event_id(envelope.id)
-    if problem is None and not isinstance(data, ArchiveAdvanced):
-        problem = problem_of_context_id(envelope.subject)
-    if problem is not None:
+    if (problem := problem_of_event_id(envelope.id)) is not None:
         raise Unreadable(problem)
+    for context_id in _contexts_of(envelope.subject, data):
+        if (problem := problem_of_context_id(context_id)) is not None:
+            raise Unreadable(problem)
     return LogEvent(envelope.id, envelope.subject, envelope.source, sound_data(data))
+
+
+def _contexts_of(subject: str, data: EventData) -> Iterable[str]:
+    """Every context that an event speaks of; watermarks name theirs in the data."""
+    if isinstance(data, ArchiveAdvanced):
+        return (context_id for context_id, _ in data.watermarks)
+    return (subject,)
 
 
 def sound_data(data: EventData) -> EventData:
@@ -156,7 +172,7 @@ def sound_data(data: EventData) -> EventData:
             return msgspec.structs.replace(data, replacement=_sound_all(messages, "replacement"))
         case MetadataPatched(metadata=metadata):
             return MetadataPatched(sound_object(metadata, "metadata"))
-        case ContextConfigured(metadata=Raw() as metadata):
+        case ContextConfigured(metadata=Raw() as metadata) if metadata != NULL:
             return msgspec.structs.replace(data, metadata=sound_object(metadata, "metadata"))
         case ContextConfigured() | ContextTombstoned() | ArchiveAdvanced():
             return data
@@ -215,6 +231,16 @@ def encode_fact(fact: Fact, *, fact_id: str, subject: str) -> bytes:
             data=fact,
         )
     )
+
+
+def decode_fact(value: bytes) -> tuple[str, Fact]:
+    """Read a record of the facts: its subject and what it says. Raises `Unreadable`."""
+    try:
+        envelope = _envelopes.decode(value)
+        fact: Fact = _fact_decoders[envelope.type].decode(envelope.data)
+    except (msgspec.DecodeError, KeyError, RecursionError, UnicodeError) as exc:
+        raise Unreadable(f"not a fact: {reason(exc)}") from None
+    return envelope.subject, fact
 
 
 def type_of(data: EventData | Fact) -> str:

@@ -28,6 +28,7 @@ Seq = Annotated[int, Meta(ge=0)]
 EncodingName = Literal["o200k_base", "cl100k_base", "approximate"]
 
 EMPTY_OBJECT = Raw(b"{}")
+NULL = Raw(b"null")
 
 
 class Message(Struct, frozen=True, omit_defaults=True):
@@ -55,13 +56,14 @@ class Counted(Struct, frozen=True):
 
 
 class ContextConfigured(Struct, frozen=True, omit_defaults=True):
-    """A context is created or its settings change; what is left out keeps its value."""
+    """A context is created or its settings change; what is left out, or null, keeps its value."""
 
     token_budget: TokenBudget | None = None
     trigger_ratio: TriggerRatio | None = None
     policy: Policy | None = None
     encoding: EncodingName | None = None
-    metadata: Raw | None = None
+    # Not `Raw | None`: of such a union msgspec reads nothing but null.
+    metadata: Raw = NULL
 
 
 class MessageAppended(Struct, frozen=True, omit_defaults=True):

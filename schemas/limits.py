@@ -22,6 +22,8 @@ CONTROL_ANSWERS_KEPT: Final = 8
 """How many answers to PUT, PATCH and compact a head remembers for retries (appends have rows)."""
 
 PAGE_MESSAGES_MAX: Final = 1000
+REASON_CHARS_MAX: Final = 400
+"""Why a record can't be read: what it quotes may be megabytes, the dead-letter record may not."""
 WATERMARKS_PER_EVENT_MAX: Final = 1000
 TRIMMED_ROWS_PER_EVENT_MAX: Final = 10_000
 """One watermark deletes no more rows of a context than this; the next one goes on from there."""

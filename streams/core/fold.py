@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from schemas.events import (
+    NULL,
     ArchiveAdvanced,
     ContextConfigured,
     ContextTombstoned,
@@ -25,9 +26,7 @@ from schemas.events import (
 from schemas.facts import ContextChanged, Fact, MessageAccepted, RequestRefused, WindowChanged
 from schemas.limits import (
     CONTROL_ANSWERS_KEPT,
-    MESSAGE_BYTES_MAX,
     METADATA_BYTES_MAX,
-    REQUEST_BYTES_MAX,
 )
 from streams.core.head import ControlAnswer, Head, Window
 from streams.core.outcome import (
@@ -57,7 +56,8 @@ from streams.core.rows import (
     message_row,
     replacement_key,
 )
-from streams.core.tokens import count_message, rule_name
+from streams.core.sizes import problem_of_sizes
+from streams.core.tokens import count_parts, rule_name
 from streams.core.trim import trimmed
 from streams.core.view import context_json, segment_json
 from streams.core.window import appended, compacted, delete_own_rows
@@ -65,7 +65,6 @@ from streams.core.window import appended, compacted, delete_own_rows
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
-_raw_parts = msgspec.json.Decoder(list[Raw])
 _raw_fields = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -235,20 +234,8 @@ class _Step:
         return replace(head, answers=(*head.answers, answer)[-CONTROL_ANSWERS_KEPT:])
 
     def _check_sizes(self, messages: tuple[Message, ...], field: str) -> None:
-        total = 0
-        for i, message in enumerate(messages):
-            size = len(_encoder.encode(message))
-            total += size
-            if size > MESSAGE_BYTES_MAX:
-                raise _Refusal(
-                    "too_large",
-                    f"{field}[{i}] has {size} bytes; at most {MESSAGE_BYTES_MAX} are allowed",
-                )
-        if total > REQUEST_BYTES_MAX:
-            raise _Refusal(
-                "too_large",
-                f"{field} have {total} bytes; at most {REQUEST_BYTES_MAX} are allowed at once",
-            )
+        if (problem := problem_of_sizes(messages, field)) is not None:
+            raise _Refusal("too_large", problem)
 
     def _counts(
         self, messages: tuple[Message, ...], counted: Counted | None, head: Head
@@ -266,8 +253,7 @@ class _Step:
             elif usable and counted is not None:
                 counts.append(counted.token_counts[i])
             else:
-                parts = [bytes(part) for part in _raw_parts.decode(message.parts)]
-                counts.append(count_message(self.measures(head.encoding), message.role, parts))
+                counts.append(count_parts(self.measures(head.encoding), message.parts))
         return counts
 
     def _window_changed(self, head: Head) -> None:
@@ -374,7 +360,7 @@ class _Step:
                 return self._unchanged(Configured(created, replayed=True))
         created = self.before is None
         head = self._open(self._new() if self.before is None else self.before)
-        metadata = head.metadata if data.metadata is None else bytes(data.metadata)
+        metadata = head.metadata if data.metadata == NULL else bytes(data.metadata)
         self._check_metadata(metadata)
         head = replace(
             head,
@@ -395,9 +381,7 @@ class _Step:
         if self._recalled(event_hash, digest) is not None:
             return self._unchanged(Patched(replayed=True))
         head = self._open(self._existing())
-        fields = _raw_fields.decode(head.metadata) | _raw_fields.decode(data.metadata)
-        kept = {name: value for name, value in fields.items() if bytes(value) != b"null"}
-        metadata = _encoder.encode(kept)
+        metadata = _merged(head.metadata, data.metadata)
         self._check_metadata(metadata)
         head = replace(head, metadata=metadata, updated_at=self.at.timestamp_ms)
         head = self._remember(head, event_hash, digest)
@@ -438,6 +422,17 @@ class _Step:
         if after == head:
             return self._unchanged(Advanced())
         return self._changed(after, Advanced())
+
+
+def _merged(metadata: bytes, patch: Raw) -> bytes:
+    """The metadata with the patch's top-level keys; a null in the patch takes its key away."""
+    fields = _raw_fields.decode(metadata)
+    for name, value in _raw_fields.decode(patch).items():
+        if bytes(value) == b"null":
+            fields.pop(name, None)
+        else:
+            fields[name] = value
+    return _encoder.encode(fields)
 
 
 def _or(value: T | None, default: T) -> T:

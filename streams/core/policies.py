@@ -24,7 +24,7 @@ from streams.core.rows import (
     tokens_of,
 )
 from streams.core.tokens import Measure, count_message
-from streams.core.window import live_row, without_oldest
+from streams.core.window import live_row, without_empty_places, without_oldest
 
 Measures = Callable[[str], Measure]
 """From the name of an encoding to its measure."""
@@ -51,7 +51,8 @@ def checked(head: Head, context: bytes, draft: Draft, measures: Measures) -> Win
         case SkipParts(config=config):
             measure = measures(head.encoding)
             window = _skip_parts(window, config.skip_kinds, context, draft, measure)
-            return _last_n(window, config.limit, head.token_budget, context, draft)
+            window = _last_n(window, config.limit, head.token_budget, context, draft)
+            return without_empty_places(window, context, draft)
         case _:
             assert_never(head.policy)
 
@@ -143,6 +144,6 @@ def _without_parts(row: bytes, kinds: tuple[str, ...], measure: Measure) -> byte
     ]
     if not parts:
         return LEFT_OUT
-    count = min(count_message(measure, message.role, parts), tokens_of(row))
+    count = min(count_message(measure, parts), tokens_of(row))
     less: MessageJson = replace(message, parts=Raw(b"[%b]" % b",".join(parts)), token_count=count)
     return shown_row(less)

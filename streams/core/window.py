@@ -86,6 +86,21 @@ def without_oldest(window: Window, context: bytes, draft: Draft) -> Window:
     return Window(segments, window.entries - 1, window.used_tokens - tokens_of(row))
 
 
+def without_empty_places(window: Window, context: bytes, draft: Draft) -> Window:
+    """The window without the places at its old end that show nothing: they would keep rows hot,
+    and be read with every window, for nobody."""
+    while window.segments and _oldest_row(window, context, draft) in (None, LEFT_OUT):
+        window = without_oldest(window, context, draft)
+    return window
+
+
+def _oldest_row(window: Window, context: bytes, draft: Draft) -> bytes | None:
+    oldest = window.segments[0]
+    if isinstance(oldest, Summary):
+        return draft.get(replacement_key(context, oldest.version, oldest.first))
+    return live_row(oldest, context, oldest.from_seq, draft)
+
+
 def live_row(live: Live, context: bytes, seq: int, draft: Draft) -> bytes | None:
     """The row that stands in the window for a seq: its shown form where there is one."""
     shown = draft.get(shown_key(context, seq)) if seq <= live.shown_to else None

@@ -1,0 +1,1 @@
+"""Numbered migrations of the archive, applied in order by `streams.archive.migrations`."""

@@ -1,0 +1,1 @@
+"""Tests mirror the sources; `support` has what they share."""
