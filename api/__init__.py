@@ -1,0 +1,1 @@
+"""The HTTP layer: thin. It checks shapes, asks the store, and joins stored bytes into answers."""

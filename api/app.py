@@ -1,0 +1,66 @@
+"""The HTTP application: routes over a store."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.counting import TokenCounter
+from api.problems import Problem, response_to
+from api.routes.contexts import ContextRoutes
+from api.routes.health import HealthRoutes
+from api.routes.messages import MessageRoutes
+from api.routes.window import WindowRoutes
+from streams.core.tokens import Measure
+from streams.store import Store
+
+ASGI = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class RawPath:
+    """Routes on the path as it was sent: a server decodes it leniently, and an encoded slash in a
+    context id would look like a separator."""
+
+    def __init__(self, app: ASGI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request."""
+        if scope["type"] == "http" and scope.get("raw_path") is not None:
+            path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+            scope = scope | {"path": path}
+        await self._app(scope, receive, send)
+
+
+def make_api(store: Store, measure: Callable[[str], Measure]) -> FastAPI:
+    """The application. `measure` gives an encoding's measure by its name, from any thread."""
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    counter = TokenCounter(measure)
+    for routes in (
+        ContextRoutes(store),
+        MessageRoutes(store, counter),
+        WindowRoutes(store, counter),
+        HealthRoutes(store),
+    ):
+        app.router.routes.extend(routes.routes())
+    app.add_exception_handler(HTTPException, _in_our_shape)
+    app.add_exception_handler(Exception, _in_our_shape)
+    app.add_middleware(RawPath)
+    return app
+
+
+async def _in_our_shape(request: Request, exc: Exception) -> Response:
+    """The framework's own refusals: no such route, or not with this method. And our own bugs."""
+    match exc:
+        case HTTPException(status_code=404):
+            return response_to(Problem("not_found", "there is nothing under this path"))
+        case HTTPException(status_code=405):
+            message = f"{request.method} is not offered here; see the header Allow"
+            response = response_to(Problem("method_not_allowed", message))
+            response.headers.update(exc.headers or {})
+            return response
+        case _:
+            return response_to(exc)

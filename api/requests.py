@@ -1,0 +1,132 @@
+"""What a request says: its context, its key, its query and its body, each checked as it is read."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Callable, Collection
+from typing import Final, TypeVar, overload
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import Request
+
+from api.problems import Problem, invalid
+from schemas.ids import problem_of_context_id, problem_of_event_id
+from schemas.limits import REQUEST_BYTES_MAX
+
+T = TypeVar("T")
+
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+
+NUMBER_MAX: Final = 2**63 - 1
+"""The largest number that every client and every column can hold."""
+
+READ_AT_ONCE_BYTES_MAX: Final = 64 << 10
+"""A larger body is read in a thread: 4 MiB of brackets would hold up everybody for half a second
+(measured with CPython 3.11)."""
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
+_STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+def context_id(request: Request) -> str:
+    """The id in the path, which arrives as it was sent (see `api.app.RawPath`)."""
+    sent: bytes = request.path_params["id"].encode("latin-1")
+    if _STRAY_PERCENT.search(sent):
+        raise invalid("a '%' in the path has to be followed by two hex digits; send it as %25")
+    try:
+        text = unquote_to_bytes(sent).decode()
+    except UnicodeDecodeError:
+        raise invalid("the context id is not UTF-8; percent-encode it as UTF-8", "id") from None
+    if (problem := problem_of_context_id(text)) is not None:
+        raise invalid(problem, "id")
+    return text
+
+
+def idempotency_key(request: Request) -> str:
+    """The client's key, or a new one."""
+    keys = request.headers.getlist(IDEMPOTENCY_KEY)
+    if not keys:
+        return new_idempotency_key()
+    if len(keys) > 1:
+        raise invalid("Idempotency-Key is there more than once; send one", IDEMPOTENCY_KEY)
+    if (problem := problem_of_event_id(keys[0])) is not None:
+        raise invalid(problem, IDEMPOTENCY_KEY)
+    if not keys[0].isascii():
+        # Headers carry bytes of no known encoding: what came back might not be what was sent.
+        raise invalid("Idempotency-Key holds letters beyond ASCII; leave them out", IDEMPOTENCY_KEY)
+    return keys[0]
+
+
+def new_idempotency_key() -> str:
+    """A key that nobody has used."""
+    return uuid.uuid4().hex
+
+
+def check_query(request: Request, known: Collection[str]) -> None:
+    """Refuse a parameter that the route does not know: a slip of the pen would go unnoticed."""
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            offered = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise invalid(f"{name!r} is not a query parameter of this route; {offered}", name)
+        if name in seen:
+            raise invalid(f"the query parameter {name} is there more than once; send one", name)
+        seen.add(name)
+
+
+@overload
+def number(
+    request: Request, name: str, default: int, *, least: int = 0, most: int = NUMBER_MAX
+) -> int: ...
+
+
+@overload
+def number(
+    request: Request, name: str, default: None = None, *, least: int = 0, most: int = NUMBER_MAX
+) -> int | None: ...
+
+
+def number(
+    request: Request,
+    name: str,
+    default: int | None = None,
+    *,
+    least: int = 0,
+    most: int = NUMBER_MAX,
+) -> int | None:
+    """A whole number of the query, or the default where it is left out."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if _WHOLE_NUMBER.fullmatch(text) is None or not least <= int(text) <= most:
+        raise invalid(f"{name} has to be a whole number from {least} to {most}", name)
+    return int(text)
+
+
+async def body(request: Request, read: Callable[[bytes], T]) -> T:
+    """The whole body, as `read` understands it."""
+    raw = await _whole_body(request)
+    if len(raw) <= READ_AT_ONCE_BYTES_MAX:
+        return read(raw)
+    return await asyncio.to_thread(read, raw)
+
+
+async def _whole_body(request: Request) -> bytes:
+    """Reading stops where the body becomes too large, whatever its headers say."""
+    declared = request.headers.get("Content-Length", "")
+    if declared.isdecimal() and int(declared[:18]) > REQUEST_BYTES_MAX:
+        raise _too_large()
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > REQUEST_BYTES_MAX:
+            raise _too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large() -> Problem:
+    return Problem(
+        "too_large", f"the request has more than {REQUEST_BYTES_MAX} bytes; send it in parts"
+    )

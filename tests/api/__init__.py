@@ -1,0 +1,1 @@
+"""The HTTP layer alone, over a store in memory."""

@@ -1,0 +1,1 @@
+"""Route by route: what the contract tests can't see from outside."""

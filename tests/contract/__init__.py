@@ -1,0 +1,1 @@
+"""The HTTP contract, seen from outside: over memory, or over a live node."""
