@@ -1,0 +1,59 @@
+"""A row of the archive: a message's JSON as it is served, and what SQL asks about it."""
+
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+from schemas.codec import Unreadable, reason
+
+BIGINT_MAX: Final = (1 << 63) - 1
+NUL: Final = "\0"
+NUL_SHOWN: Final = "\ufffd"
+"""No text column holds NUL. The body keeps it; only the role's column shows this in its place."""
+
+_Positive = Annotated[int, Meta(ge=1, le=BIGINT_MAX)]
+
+
+class _Shown(Struct):
+    seq: _Positive
+    version: _Positive
+    role: str
+    token_count: Annotated[int, Meta(ge=0, le=BIGINT_MAX)]
+    inserted_at: str
+
+
+_decoder = msgspec.json.Decoder(_Shown)
+
+
+class ArchiveRow(NamedTuple):
+    """`body` is the JSON that a reader gets, `inserted_at` RFC 3339; a healed row has no event."""
+
+    partition: int
+    context_id: str
+    seq: int
+    version: int
+    role: str
+    body: bytes
+    token_count: int
+    event_id: str | None
+    inserted_at: str
+
+
+def row_of(partition: int, context_id: str, body: bytes, event_id: str | None) -> ArchiveRow:
+    """Read what SQL needs out of a message's JSON. Raises `Unreadable`."""
+    try:
+        shown = _decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as exc:
+        raise Unreadable(f"not a message as readers get it: {reason(exc)}") from None
+    return ArchiveRow(
+        partition=partition,
+        context_id=context_id,
+        seq=shown.seq,
+        version=shown.version,
+        role=shown.role.replace(NUL, NUL_SHOWN),
+        body=body,
+        token_count=shown.token_count,
+        event_id=event_id,
+        inserted_at=shown.inserted_at,
+    )

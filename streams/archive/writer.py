@@ -1,0 +1,235 @@
+"""Messages into Postgres: by batches, each message once, with the position they were read from."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import psycopg
+import structlog
+from msgspec import Struct
+from psycopg.errors import ProgramLimitExceeded
+
+from streams.archive.connection import conninfo_of, reason_of
+from streams.archive.copy import copied
+from streams.archive.errors import ArchiveUnavailable
+from streams.archive.migrations import migrate
+from streams.archive.queries import QUERIES
+from streams.archive.row import ArchiveRow
+
+log = structlog.get_logger()
+
+RETRY_AFTER_S: Final = 5
+Unstorable: Final = (psycopg.DataError, ProgramLimitExceeded)
+"""What Postgres says of a row that it will never take, however often it is offered."""
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class Hole(NamedTuple):
+    """Messages `from_seq` to `to_seq` of a context are missing below some that are there; where
+    `to_seq` is None, they were, and the watermark has moved on to `from_seq - 1`."""
+
+    partition: int
+    context_id: str
+    from_seq: int
+    to_seq: int | None
+
+
+class Written(Struct, frozen=True):
+    """What a batch came to. `watermarks`: for each partition the contexts touched, with the seq up
+    to which each is complete. `differing`, `refused` and `new_holes` were logged as alarms."""
+
+    inserted: int = 0
+    watermarks: dict[int, dict[str, int]] = {}
+    differing: int = 0
+    refused: int = 0
+    new_holes: int = 0
+
+
+class ArchiveWriter:
+    """One connection, made when it is needed, used by one thread.
+
+    Every method raises `ArchiveUnavailable` when Postgres does not answer (what was under way is
+    undone then, or done without our knowing), and `ArchiveUnfit` when it can't be used at all.
+    """
+
+    def __init__(self, url: str, topic: str) -> None:
+        self._conninfo = conninfo_of(url, "rewindow archive")
+        self._topic = topic
+        self._connection: Connection | None = None
+
+    def connect(self) -> None:
+        """Connect and migrate, where that is not done yet."""
+        with self._answering():
+            pass
+
+    def close(self) -> None:
+        """Hang up; the next call connects again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def write(self, rows: Sequence[ArchiveRow], positions: Mapping[int, int]) -> Written:
+        """In one transaction, which nobody else's batch of these partitions overlaps:
+
+        1. insert the messages that are not there yet;
+        2. compare those that are: another body under the same seq is an alarm, the first one stays;
+        3. move the watermarks;
+        4. note where messages are missing;
+        5. save the facts positions: nothing of what lies below them is needed again.
+        """
+        with self._answering() as connection:
+            try:
+                return self._write(connection, rows, positions)
+            except Unstorable:
+                takeable = [row for row in rows if self._takes(connection, row)]
+                written = self._write(connection, takeable, positions)
+        refused = len(rows) - len(takeable)
+        return Written(
+            written.inserted, written.watermarks, written.differing, refused, written.new_holes
+        )
+
+    def positions(self, partitions: Collection[int]) -> dict[int, int]:
+        """For each partition of the facts that was archived before: the offset to go on from."""
+        asked = {"topic": self._topic, "partitions": list(partitions)}
+        with self._answering() as connection:
+            return dict(connection.execute(QUERIES["positions"], asked).fetchall())
+
+    def rewind(self, partition: int, position: int) -> None:
+        """Set a position back, as nothing else does: the facts topic was made anew."""
+        asked = {"topic": self._topic, "partition": partition, "position": position}
+        with self._answering() as connection:
+            connection.execute(QUERIES["rewind"], asked)
+
+    def holes(self, partitions: Collection[int], *, after: str, limit: int) -> list[Hole]:
+        """The first hole of each context that has one, by context id, from beyond `after`."""
+        asked = {"partitions": list(partitions), "after": after, "limit": limit}
+        with self._answering() as connection:
+            rows = connection.execute(QUERIES["holes"], asked).fetchall()
+        return [Hole(*row) for row in rows]
+
+    def close_holes(self, context_ids: Collection[str]) -> None:
+        """Forget the holes of these contexts that are filled."""
+        with self._answering() as connection:
+            connection.execute(QUERIES["close_holes"], {"context_ids": list(context_ids)})
+
+    def count_holes(self, partitions: Collection[int]) -> int:
+        """How many contexts of these partitions have a hole."""
+        with self._answering() as connection:
+            asked = {"partitions": list(partitions)}
+            row = connection.execute(QUERIES["count_holes"], asked).fetchone()
+        return row[0] if row else 0
+
+    # -- the connection -------------------------------------------------------------------------
+
+    @contextmanager
+    def _answering(self) -> Iterator[Connection]:
+        try:
+            if self._connection is None:
+                self._connection = self._connected()
+            yield self._connection
+        except psycopg.Error as exc:
+            self.close()
+            raise ArchiveUnavailable(
+                f"Postgres does not take the archive's work ({reason_of(exc)})", RETRY_AFTER_S
+            ) from exc
+
+    def _connected(self) -> Connection:
+        connection = psycopg.connect(self._conninfo, autocommit=True)
+        try:
+            migrate(connection)
+            # Only now: a migration of a large table may take longer than a statement should.
+            connection.execute(QUERIES["session"])
+            connection.execute(QUERIES["make_staged"])
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    # -- one batch ------------------------------------------------------------------------------
+
+    def _write(
+        self, connection: Connection, rows: Sequence[ArchiveRow], positions: Mapping[int, int]
+    ) -> Written:
+        written = Written()
+        partitions = sorted({row.partition for row in rows} | positions.keys())
+        asked = {"topic": self._topic, "partitions": partitions}
+        # Made before the transaction begins, so that its locks are held no longer than needed.
+        data = copied(rows)
+        with connection.transaction():
+            connection.execute(QUERIES["lock_partitions"], asked)
+            if rows:
+                inserted = _inserted(connection, data)
+                differing = 0 if inserted == len(rows) else _alarmed_of_differing(connection)
+                watermarks, new_holes = _advanced(connection, rows)
+                written = Written(inserted, watermarks, differing, 0, new_holes)
+            if positions:
+                self._save(connection, positions)
+        return written
+
+    def _save(self, connection: Connection, positions: Mapping[int, int]) -> None:
+        asked = {
+            "topic": self._topic,
+            "partitions": list(positions),
+            "positions": list(positions.values()),
+        }
+        connection.execute(QUERIES["save_positions"], asked)
+
+    def _takes(self, connection: Connection, row: ArchiveRow) -> bool:
+        """Whether Postgres takes this row; if not, an alarm, and the batch goes on without it."""
+        try:
+            with connection.transaction(force_rollback=True):
+                _inserted(connection, copied([row]))
+        except Unstorable as exc:
+            log.error(
+                "Postgres refuses a message for good; its context's watermark stays below it",
+                context_id=row.context_id,
+                seq=row.seq,
+                why=reason_of(exc),
+            )
+            return False
+        return True
+
+
+def _inserted(connection: Connection, data: bytes) -> int:
+    with connection.cursor() as cursor:
+        with cursor.copy(QUERIES["copy_staged"]) as copy:
+            copy.write(data)
+        return cursor.execute(QUERIES["insert_staged"]).rowcount
+
+
+def _alarmed_of_differing(connection: Connection) -> int:
+    differing = connection.execute(QUERIES["differing"]).fetchall()
+    for context_id, seq in differing:
+        log.error(
+            "the archive holds another body under this seq; the first one stays",
+            context_id=context_id,
+            seq=seq,
+        )
+    return len(differing)
+
+
+def _advanced(
+    connection: Connection, rows: Sequence[ArchiveRow]
+) -> tuple[dict[int, dict[str, int]], int]:
+    """The watermarks by partition, and how many contexts were found to have a hole just now."""
+    partition_of = {row.context_id: row.partition for row in rows}
+    watermarks: dict[int, dict[str, int]] = {}
+    holes: list[str] = []
+    for context_id, archived_seq, top_seq in connection.execute(QUERIES["advance"]):
+        watermarks.setdefault(partition_of[context_id], {})[context_id] = archived_seq
+        if top_seq > archived_seq:
+            holes.append(context_id)
+    if not holes:
+        return watermarks, 0
+    asked = {"context_ids": holes, "partitions": [partition_of[name] for name in holes]}
+    new_holes = connection.execute(QUERIES["note_holes"], asked).fetchall()
+    for (context_id,) in new_holes:
+        partition = partition_of[context_id]
+        log.error(
+            "messages are missing from the facts; the watermark waits until they are healed",
+            context_id=context_id,
+            partition=partition,
+            missing_from_seq=watermarks[partition][context_id] + 1,
+        )
+    return watermarks, len(new_holes)
