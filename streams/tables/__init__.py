@@ -1,0 +1,1 @@
+"""The tables `windows` and `tails`: written by batches, fenced, in order, restored in bulk."""

@@ -1,0 +1,162 @@
+"""The fold agent: the one writer of heads and rows. It feeds records to the pure fold, in order.
+
+Faust delivers; what it leaves out is read from the log itself, and what comes twice is dropped, so
+that every record is folded once, whatever happens around it.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaException
+from faust.types import EventT, StreamT
+
+from schemas.codec import encode_fact
+from schemas.topics import (
+    HEADER_OFFSET,
+    HEADER_PARTITION,
+    HEADER_REASON,
+    HEADER_TOPIC,
+    Topics,
+)
+from streams import faust_seams
+from streams.core.policies import Measures
+from streams.folding import fold_record
+from streams.store import Answered
+from streams.tables.journal import Journal
+from streams.tables.lane import Lane, Outbound
+from streams.tables.record import Record
+from streams.tables.source import Source
+from streams.waiters import Waiters
+
+log = structlog.get_logger()
+
+ARRIVALS_MAX: Final = 500
+"""Records taken from Faust's queue at once."""
+SLICE_S: Final = 0.01
+"""The fold works this long before everything else on the loop gets its turn."""
+RETRY_S: Final = 1.0
+
+
+class FoldAgent:
+    """What one record comes to is decided in `streams.core.fold`; here it is carried out."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        journal: Journal,
+        source: Source,
+        waiters: Waiters,
+        measures: Measures,
+    ) -> None:
+        self._topics = topics
+        self._journal = journal
+        self._source = source
+        self._waiters = waiters
+        self._measures = measures
+        self._slice_ends = 0.0
+
+    async def run(self, stream: StreamT[Any]) -> None:
+        """Fold whatever is there, without waiting for a batch to fill. Never returns."""
+        queue = faust_seams.arrivals(stream)
+        while True:
+            await self._journal.room()
+            events = [await queue.get()]
+            while len(events) < ARRIVALS_MAX and not queue.empty():
+                events.append(queue.get_nowait())
+            for partition, records in _by_partition(events).items():
+                lane = self._journal.lanes.get(partition)
+                if lane is not None:
+                    await self._take(lane, records)
+
+    async def read_on(self, lane: Lane, end: int) -> None:
+        """Fold what the log holds up to `end`, without Faust."""
+        async with lane.turn:
+            await self._fill(lane, end)
+
+    async def _take(self, lane: Lane, records: Iterable[Record]) -> None:
+        async with lane.turn:
+            for record in records:
+                if record.offset > lane.next:
+                    await self._fill(lane, record.offset)
+                if not self._journal.holds(lane):
+                    return
+                if record.offset == lane.next:
+                    self._fold(lane, record)
+                    await self._breathe()
+            self._journal.folded(lane)
+
+    async def _fill(self, lane: Lane, end: int) -> None:
+        """Fold every committed record up to `end`. Where there is none, the hole is proven."""
+        while self._journal.holds(lane) and lane.next < end:
+            await self._journal.room()
+            try:
+                found = await asyncio.to_thread(
+                    self._source.visible, lane.partition, lane.next, end
+                )
+            except KafkaException as exc:
+                log.warning("the log can't be read, trying again", why=str(exc))
+                await asyncio.sleep(RETRY_S)
+                continue
+            if not self._journal.holds(lane):
+                return
+            log.info(
+                "read the log beside Faust",
+                partition=lane.partition,
+                first=lane.next,
+                next=found.reached,
+                records=len(found.records),
+            )
+            for record in found.records:
+                self._fold(lane, record)
+                await self._breathe()
+            lane.next = max(lane.next, found.reached)
+            self._journal.folded(lane)
+
+    def _fold(self, lane: Lane, record: Record) -> None:
+        """Store, publish the facts, answer. A crash before they are durable does it all again."""
+        done = fold_record(lane, record, self._measures)
+        if done.unreadable is not None:
+            self._bury(lane, record, done.unreadable)
+        facts = ((folded.context_id, fact) for folded in done.results for fact in folded.facts)
+        for number, (subject, fact) in enumerate(facts):
+            fact_id = f"{record.partition}.{record.offset}.{number}"
+            value = encode_fact(fact, fact_id=fact_id, subject=subject)
+            lane.emit(Outbound(self._topics.facts, subject.encode(), value, {}))
+        for folded in done.results:
+            answered = Answered(folded.outcome, folded.head)
+            self._waiters.answer(lane.partition, folded.context_id, done.event_id, answered)
+
+    def _bury(self, lane: Lane, record: Record, reason: str) -> None:
+        log.warning(
+            "a record can't be understood, see the dead-letter topic",
+            partition=record.partition,
+            offset=record.offset,
+            reason=reason,
+        )
+        headers = {
+            HEADER_REASON: reason.encode(),
+            HEADER_TOPIC: self._topics.log.encode(),
+            HEADER_PARTITION: b"%d" % record.partition,
+            HEADER_OFFSET: b"%d" % record.offset,
+        }
+        lane.emit(Outbound(self._topics.dead, record.key, record.value, headers))
+
+    async def _breathe(self) -> None:
+        if time.monotonic() > self._slice_ends:
+            await asyncio.sleep(0)
+            self._slice_ends = time.monotonic() + SLICE_S
+
+
+def _by_partition(events: Iterable[EventT[Any]]) -> dict[int, list[Record]]:
+    """Faust's events as records, each partition's in the order of their arrival."""
+    found: defaultdict[int, list[Record]] = defaultdict(list)
+    for event in events:
+        m = event.message
+        # Faust turns the broker's milliseconds into seconds.
+        timestamp_ms = round((m.timestamp or 0) * 1000)
+        found[m.partition].append(Record(m.partition, m.offset, timestamp_ms, m.key, m.value))
+    return found

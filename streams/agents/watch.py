@@ -1,0 +1,64 @@
+"""The watch: compares what has been folded with what the log holds, and tells when they part.
+
+Faust can skip the last records of a partition and then stay silent until the next one arrives,
+which on an idle partition is never.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaException
+
+from streams.agents.fold import FoldAgent
+from streams.tables.journal import Journal
+from streams.tables.lane import Lane
+from streams.tables.source import Source
+
+log = structlog.get_logger()
+
+PERIOD_S: Final = 1.0
+PERIOD_WHILE_BEHIND_S: Final = 0.25
+"""Until a partition has caught up, requests to it wait; so the look is more frequent."""
+ANSWER_S: Final = 3.0
+
+
+class LagWatch:
+    """`silent_since`: when the broker was last heard, None while it answers (monotonic seconds)."""
+
+    def __init__(self, journal: Journal, source: Source, agent: FoldAgent) -> None:
+        self.silent_since: float | None = None
+        self._journal = journal
+        self._source = source
+        self._agent = agent
+        self._seen: dict[int, int] = {}
+
+    async def run(self) -> None:
+        """Look again and again. Never returns."""
+        while True:
+            lanes = list(self._journal.lanes.values())
+            behind = any(not lane.caught_up for lane in lanes)
+            await asyncio.sleep(PERIOD_WHILE_BEHIND_S if behind else PERIOD_S)
+            for lane in lanes:
+                await self._look(lane)
+
+    async def _look(self, lane: Lane) -> None:
+        """A lane that stands still below the end of the log is fed from the log itself."""
+        if not self._journal.holds(lane):
+            return
+        try:
+            bounds = await asyncio.to_thread(self._source.bounds, lane.partition, ANSWER_S)
+        except KafkaException as exc:
+            if self.silent_since is None:
+                self.silent_since = time.monotonic()
+                log.warning("the broker does not answer", why=str(exc))
+            return
+        if self.silent_since is not None:
+            self.silent_since = None
+            log.info("the broker answers again")
+        lane.end = bounds.end
+        stands_still = self._seen.get(lane.partition) == lane.next
+        self._seen[lane.partition] = lane.next
+        if stands_still and lane.next < bounds.end:
+            await self._agent.read_on(lane, bounds.end)

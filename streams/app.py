@@ -1,0 +1,289 @@
+"""The streams of one node: the Faust app, the tables, the agents and the archive, wired."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import faust
+import structlog
+from faust.types import TP, StreamT
+from faust.types.auth import SASLMechanism
+
+from schemas.topics import TAILS, WINDOWS, topic_shapes
+from streams import encodings, faust_seams
+from streams.agents.archive import ArchiveAgent
+from streams.agents.fold import FoldAgent
+from streams.agents.watch import LagWatch
+from streams.archive.reader import ArchiveReader
+from streams.contexts import Contexts
+from streams.log_writer import LogWriter
+from streams.settings import StreamSettings
+from streams.store import Health
+from streams.tables.digest import Digest, digest_of
+from streams.tables.journal import Journal
+from streams.tables.source import Source
+from streams.tables.table import JournaledTable
+from streams.topics import prepare_topics
+from streams.waiters import Waiters
+
+log = structlog.get_logger()
+
+BROKER_PATIENCE_S: Final = 60
+COMMIT_PERIOD_S: Final = 1.0
+ARRIVALS_QUEUED_MAX: Final = 1024
+STOP_S: Final = 15
+
+
+class Streams:
+    """Starts and stops in order; `ended` gets the reason when it can't go on by itself.
+
+    `on_expelled` is called when another process has taken this node's place in the group; it has to
+    end the process at once, because two of one name would take the place from each other for ever.
+    """
+
+    def __init__(self, settings: StreamSettings, on_expelled: Callable[[], None]) -> None:
+        self.settings = settings
+        self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._on_expelled = on_expelled
+        self._topics = settings.topics
+        self._kafka = settings.librdkafka()
+        self._member = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._waiters = Waiters()
+        self._source = Source(self._kafka, self._topics.log)
+        self._app = _faust_app(settings)
+        self._windows, self._tails = (self._table(name) for name in (WINDOWS, TAILS))
+        self._journal = Journal(settings, self._source, self._windows, self._tails, self._fail)
+        self._fold = FoldAgent(
+            self._topics, self._journal, self._source, self._waiters, encodings.measure
+        )
+        self._watch = LagWatch(self._journal, self._source, self._fold)
+        self._writer = LogWriter(self._kafka, self._topics.log, timeout_s=settings.write_timeout_s)
+        self._archive: ArchiveAgent | None = None
+        self._reader: ArchiveReader | None = None
+        if settings.postgres is not None:
+            self._archive = ArchiveAgent(settings, self._hot)
+            self._reader = ArchiveReader(settings)
+        self.contexts = Contexts(
+            settings, self._journal, self._waiters, self._writer, self._reader, self.health
+        )
+        self._wire()
+
+    # -- wiring ---------------------------------------------------------------------------------
+
+    def _table(self, name: str) -> JournaledTable:
+        table = JournaledTable(
+            self._app,
+            name=name,
+            key_type=bytes,
+            value_type=bytes,
+            partitions=self.settings.partitions,
+            # Faust's default cache is up to 2 GiB for each partition.
+            options={"block_cache_size": 16 << 20, "write_buffer_size": 4 << 20},
+        )
+        self._app.tables.add(table)
+        return table
+
+    def _wire(self) -> None:
+        faust_seams.install()
+        # Faust opens the tables in the order of their making: the last one hands over.
+        self._tails.on_owned = self._owned
+        self._app.on_partitions_revoked.connect(self._revoked, weak=False)
+        topic = self._app.topic(
+            self._topics.log,
+            partitions=self.settings.partitions,
+            key_serializer="raw",
+            value_serializer="raw",
+            acks=False,
+        )
+        self._app.agent(topic, name="fold")(self._run_fold)
+
+    async def _run_fold(self, stream: StreamT[Any]) -> None:
+        """Faust acks the event of an agent that raised, and goes on; so nothing gets out."""
+        try:
+            await self._fold.run(stream)
+        except Exception as exc:
+            self._fail(exc)
+            await asyncio.Event().wait()
+
+    def _fail(self, exc: Exception) -> None:
+        if not self.ended.done():
+            self.ended.set_result(exc)
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Broker and topics, then the archive's schema, then Faust and the tables.
+
+        Returns when Faust runs; `health()` says when the tables are caught up. Raises
+        `TopicsUnfit`.
+        """
+        shapes = topic_shapes(
+            self._topics,
+            self.settings.partitions,
+            log_retention_ms=self.settings.log_retention_ms,
+            facts_retention_ms=self.settings.facts_retention_ms,
+        )
+        await asyncio.to_thread(
+            prepare_topics,
+            self._kafka,
+            shapes,
+            replication=self.settings.replication,
+            timeout_s=BROKER_PATIENCE_S,
+        )
+        if self._archive is not None and self._reader is not None:
+            await self._reader.open()
+            self._archive.start()
+        self._app.finalize()
+        await self._app.start()
+        self._tasks = [
+            asyncio.create_task(self._guarded(job()))
+            for job in (self._watch.run, self._keep_committing, self._notice_crash)
+        ]
+
+    async def stop(self) -> None:
+        """What was folded is made durable, offsets are committed, the group is left."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self.ended.done():
+            await self._settle()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._app.stop()
+        except TimeoutError:
+            log.warning("Faust did not stop in time", seconds=STOP_S)
+        if self._archive is not None and self._reader is not None:
+            await asyncio.to_thread(self._archive.stop)
+            await self._reader.close()
+        await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._source.close)
+
+    async def _guarded(self, job: Any) -> None:
+        try:
+            await job
+        except Exception as exc:
+            self._fail(exc)
+
+    async def _notice_crash(self) -> None:
+        self._fail(await faust_seams.crash_of(self._app))
+
+    # -- ownership ------------------------------------------------------------------------------
+
+    async def _owned(self, partitions: set[int]) -> None:
+        self._member = faust_seams.member_id(self._app)
+        await self._journal.own(sorted(partitions))
+        self._waiters.give_up_all_but(partitions)
+        if self._archive is not None:
+            self._archive.own(partitions)
+
+    async def _revoked(self, *_args: Any, **_more: Any) -> None:
+        if self._member and not faust_seams.member_id(self._app):
+            self._on_expelled()
+        if self._archive is not None:
+            self._archive.own(set())
+        await self._settle()
+        self._journal.forget()
+
+    async def _settle(self) -> None:
+        """Give what was folded time to become durable; a successor folds the rest again."""
+        try:
+            async with asyncio.timeout(self.settings.session_timeout_s / 2):
+                await self._journal.settled()
+                await self._commit()
+        except TimeoutError:
+            log.warning("the last transaction did not end before the partitions went")
+
+    async def _keep_committing(self) -> None:
+        """The group's offsets only spare Faust work; the position rows decide."""
+        while True:
+            await asyncio.sleep(COMMIT_PERIOD_S)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        offsets = {
+            TP(self._topics.log, partition): offset
+            for partition, offset in self._journal.durable().items()
+        }
+        if offsets:
+            await faust_seams.commit(self._app, offsets)
+
+    # -- what others ask ------------------------------------------------------------------------
+
+    def health(self) -> Health:
+        """Ready when the broker answers, partitions are here, and their tables are caught up."""
+        problems: list[str] = []
+        lanes = self._journal.lanes
+        if self._watch.silent_since is not None:
+            silent_s = time.monotonic() - self._watch.silent_since
+            problems.append(f"the broker has not answered for {silent_s:.0f} s")
+        if not lanes:
+            problems.append("no partition is on this node yet")
+        problems += [
+            f"partition {p} is catching up: event {lane.next} of {lane.target}"
+            for p, lane in lanes.items()
+            if not lane.caught_up
+        ]
+        notes = () if self._archive is None else self._archive.notes()
+        return Health(tuple(problems), notes)
+
+    async def digests(self) -> list[Digest]:
+        """What the tables of each partition hold, as hashes; for `rewindow verify`."""
+        await self._journal.settled()
+        found = [
+            (partition, lane.windows.rows_stored(), lane.tails.rows_stored())
+            for partition, lane in self._journal.lanes.items()
+        ]
+        return [await asyncio.to_thread(digest_of, *tables) for tables in found]
+
+    def _hot(self, partition: int, context_id: str, seqs: range) -> list[tuple[int, bytes]]:
+        """For the archive's healing: messages that are hot here. Called on the loop."""
+        lane = self._journal.lanes.get(partition)
+        return [] if lane is None else lane.hot(context_id, seqs)
+
+
+def _faust_app(settings: StreamSettings) -> faust.App:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return faust.App(
+        settings.prefix,
+        broker=";".join(f"kafka://{host.strip()}" for host in settings.kafka.split(",")),
+        broker_credentials=_credentials(settings),
+        store="rocksdb://?driver=rocksdict",
+        datadir=str(settings.data / "tables"),
+        consumer_group_instance_id=f"{settings.prefix}-{settings.node_id}",
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.heartbeat_s,
+        broker_request_timeout=90,
+        stream_buffer_maxsize=ARRIVALS_QUEUED_MAX,
+        stream_wait_empty=False,
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replication,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        web_enabled=False,
+        autodiscover=False,
+    )
+
+
+def _credentials(settings: StreamSettings) -> Any:
+    """Faust's form of the same settings that librdkafka gets."""
+    context = None
+    if "SSL" in settings.kafka_security_protocol:
+        import ssl
+
+        context = ssl.create_default_context(
+            cafile=None if settings.kafka_ssl_ca is None else str(settings.kafka_ssl_ca)
+        )
+    if settings.kafka_sasl_username is not None and settings.kafka_sasl_password is not None:
+        return faust.SASLCredentials(
+            username=settings.kafka_sasl_username,
+            password=settings.kafka_sasl_password.get_secret_value(),
+            mechanism=SASLMechanism(settings.kafka_sasl_mechanism),
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)

@@ -1,0 +1,131 @@
+"""The contexts that this node owns: the port of the API, over the lanes and the archive."""
+
+import asyncio
+from typing import Protocol
+
+from schemas.events import LogEvent
+from streams.core.head import Head
+from streams.core.window import Shown, show
+from streams.log_writer import LogWriter, partition_of
+from streams.settings import StreamSettings
+from streams.store import Answered, Health, Unavailable
+from streams.tables.journal import Journal
+from streams.tables.lane import Lane
+from streams.waiters import Waiters
+
+
+class Archive(Protocol):
+    """Where messages are when they are no longer hot."""
+
+    async def bodies(self, context_id: str, from_seq: int, to_seq: int) -> list[tuple[int, bytes]]:
+        """The archived messages `from_seq` to `to_seq`, both included, in order. May raise
+        `Unavailable`."""
+
+
+class HealthReport(Protocol):
+    """How the node is, asked for each time."""
+
+    def __call__(self) -> Health: ...
+
+
+class Contexts:
+    """See `streams.store.Store`. A read is done in one go on the loop, so that head and rows are of
+    one version; only the archive is asked afterwards, for messages that never change."""
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        journal: Journal,
+        waiters: Waiters,
+        writer: LogWriter,
+        archive: Archive | None,
+        health: HealthReport,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._waiters = waiters
+        self._writer = writer
+        self._archive = archive
+        self._health = health
+
+    async def ask(self, event: LogEvent) -> Answered:
+        """Append an event to the log and wait for what the fold makes of it."""
+        partition = self._lane(event.subject).partition
+        future = self._waiters.expect(partition, event.subject, event.id)
+        try:
+            self._writer.write(event, partition, future)
+            async with asyncio.timeout(self._settings.write_timeout_s):
+                return await future
+        except TimeoutError:
+            raise Unavailable(
+                f"no answer within {self._settings.write_timeout_s:g} s; the event may be written: "
+                "ask again with the same Idempotency-Key"
+            ) from None
+        finally:
+            future.cancel()
+            self._waiters.forget(partition, event.subject, event.id)
+
+    async def head(self, context_id: str) -> Head | None:
+        """The newest head of a context."""
+        return self._lane(context_id).head(context_id)
+
+    async def show(self, context_id: str, budget: int | None) -> tuple[Head, Shown] | None:
+        """The window, with the head that it belongs to."""
+        lane = self._lane(context_id)
+        head = lane.head(context_id)
+        if head is None:
+            return None
+        return head, show(head.window, context_id.encode(), lane.tails.get_many, budget)
+
+    async def messages(self, context_id: str, from_seq: int, to_seq: int) -> list[bytes]:
+        """The JSON of messages, hot and archived joined by seq."""
+        lane = self._lane(context_id)
+        head = lane.head(context_id)
+        assert head is not None, "a context that has messages has a head"
+        assert 1 <= from_seq <= to_seq <= head.last_seq, "only messages that exist are asked for"
+        first_hot = max(from_seq, head.trimmed_seq + 1)
+        rows = lane.hot(context_id, range(first_hot, to_seq + 1))
+        if from_seq < first_hot:
+            rows = await self._archived(context_id, from_seq, min(to_seq, first_hot - 1)) + rows
+        if [seq for seq, _ in rows] != list(range(from_seq, to_seq + 1)):
+            raise AssertionError(f"messages of {context_id!r} are missing: {from_seq} to {to_seq}")
+        return [body for _, body in rows]
+
+    async def at_version(self, context_id: str, version: int, timeout_s: float) -> bool:
+        """Wait until the head has reached a version."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (head := self._lane(context_id).head(context_id)) is None or (
+                    head.version < version
+                ):
+                    await self._waiters.change(context_id)
+                return True
+        except TimeoutError:
+            return False
+
+    def health(self) -> Health:
+        """Whether requests can be served, and why not."""
+        return self._health()
+
+    def _lane(self, context_id: str) -> Lane:
+        partition = partition_of(context_id, self._settings.partitions)
+        lane = self._journal.lanes.get(partition)
+        if lane is None:
+            raise Unavailable(f"partition {partition} is not on this node now; ask again")
+        if not lane.caught_up:
+            raise Unavailable(
+                f"partition {partition} is catching up with the log (event {lane.next} of "
+                f"{lane.target}); ask again"
+            )
+        return lane
+
+    async def _archived(
+        self, context_id: str, from_seq: int, to_seq: int
+    ) -> list[tuple[int, bytes]]:
+        if self._archive is None:
+            raise Unavailable(
+                f"messages {from_seq} to {to_seq} are in the archive, which is switched off; "
+                "set REWINDOW_POSTGRES",
+                retry_after_s=30,
+            )
+        return await self._archive.bodies(context_id, from_seq, to_seq)

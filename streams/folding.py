@@ -1,0 +1,37 @@
+"""One record into one lane: what the fold agent does live, and every replay does again."""
+
+from typing import NamedTuple
+
+from schemas.codec import Unreadable, decode_event
+from streams.core.fold import At, Folded, fold
+from streams.core.policies import Measures
+from streams.tables.lane import Lane
+from streams.tables.record import Record
+
+
+class FoldedRecord(NamedTuple):
+    """What a record came to. `unreadable`: why it could not be understood, None where it was."""
+
+    event_id: str
+    results: tuple[Folded, ...]
+    unreadable: str | None = None
+
+
+def fold_record(lane: Lane, record: Record, measures: Measures) -> FoldedRecord:
+    """Fold the record that comes next in a lane, and store what comes of it."""
+    assert record.offset >= lane.next, "records are folded in order, each once"
+    lane.next = record.offset + 1
+    try:
+        event = decode_event(record.key, record.value)
+    except Unreadable as exc:
+        return FoldedRecord("", (), str(exc))
+    at = At(record.offset, record.timestamp_ms)
+    results = []
+    for folded in fold(event, at, lane, lane.tails, measures):
+        # A head never comes before the rows that it counts.
+        for key, value in folded.writes.items():
+            lane.tails.put(key, value)
+        if folded.changed and folded.head is not None:
+            lane.put_head(folded.context_id, folded.head)
+        results.append(folded)
+    return FoldedRecord(event.id, tuple(results))

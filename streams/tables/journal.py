@@ -1,0 +1,239 @@
+"""The journal: what makes the two tables durable, one Kafka transaction a batch and partition.
+
+RocksDB is never ahead of the changelog, and the position row is in the same transaction as what
+came of the events up to it. So a crash leaves either all of a batch or nothing, and a node that
+lost a partition can write nothing at all.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import structlog
+
+from schemas.topics import TAILS, WINDOWS
+from streams.core.rows import POSITION_KEY
+from streams.settings import StreamSettings
+from streams.tables.lane import Flight, Lane
+from streams.tables.overlay import Overlay
+from streams.tables.restore import TablesUnfit, restore
+from streams.tables.source import Bounds, Source
+from streams.tables.table import JournaledTable
+from streams.tables.transaction import Fenced, TransactionWriter
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+UNFLUSHED_EVENTS_MAX: Final = 4000
+"""Events folded and not yet committed, over all lanes; beyond it nothing more is folded."""
+
+PACE_S: Final = 0.05
+PACE_FROM_EVENTS: Final = 64
+"""Behind a backlog a lane begins a transaction at most every `PACE_S`, so that they stay large:
+at 8 partitions that was worth a factor of 1.7. An idle lane flushes at once."""
+
+THREADS_MAX: Final = 64
+
+
+class Journal:
+    """Owns the lanes. `on_failure` is told of what the node can't go on after.
+
+    `lanes` holds a lane for each partition that can be folded and read now.
+    """
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        source: Source,
+        windows: JournaledTable,
+        tails: JournaledTable,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self.lanes: dict[int, Lane] = {}
+        self.rows_restored = 0
+        self._settings = settings
+        self._source = source
+        self._tables: Mapping[str, JournaledTable] = {WINDOWS: windows, TAILS: tails}
+        self._on_failure = on_failure
+        self._writers: dict[int, TransactionWriter] = {}
+        self._threads = ThreadPoolExecutor(THREADS_MAX, "journal")
+        self._room = asyncio.Event()
+        self._room.set()
+
+    # -- ownership ------------------------------------------------------------------------------
+
+    async def own(self, partitions: Collection[int]) -> None:
+        """Take these partitions, and only these, into our hands:
+
+        1. forget every lane of the former assignment;
+        2. fence whoever wrote the partitions before, ourselves included;
+        3. restore both tables up to the end of their changelogs;
+        4. open a lane at the offset behind the position row.
+
+        Raises `TablesUnfit`, `Fenced`, `KafkaException`.
+        """
+        started = time.monotonic()
+        self.forget()
+        self._writers = {p: self._writer(p) for p in partitions}
+        await asyncio.gather(*(self._in_thread(w.open) for w in self._writers.values()))
+        restored = await asyncio.gather(
+            *(self._in_thread(self._restore, table, partitions) for table in self._tables.values())
+        )
+        self.rows_restored += sum(restored)
+        bounds = await asyncio.gather(
+            *(self._in_thread(self._source.bounds, p) for p in partitions)
+        )
+        self.lanes = {p: self._lane(p, b) for p, b in zip(partitions, bounds, strict=True)}
+        log.info(
+            "partitions taken",
+            partitions=sorted(partitions),
+            rows_restored=sum(restored),
+            seconds=round(time.monotonic() - started, 2),
+        )
+
+    def _writer(self, partition: int) -> TransactionWriter:
+        return TransactionWriter(
+            self._settings.librdkafka(),
+            f"{self._settings.prefix}-{partition}",
+            partition,
+            patience_s=self._settings.outage_patience_s,
+        )
+
+    def _restore(self, table: JournaledTable, partitions: Collection[int]) -> int:
+        dbs = {p: table.db(p) for p in partitions}
+        return restore(self._settings.librdkafka(), table.changelog, dbs, table.offset_key)
+
+    def _lane(self, partition: int, bounds: Bounds) -> Lane:
+        windows, tails = (
+            Overlay(table.db(partition), table.offset_key) for table in self._tables.values()
+        )
+        position = windows.get(POSITION_KEY)
+        if position is None and next(windows.rows_stored(), None) is not None:
+            raise TablesUnfit(
+                f"the tables of partition {partition} hold rows but no position: a rebuild was "
+                "interrupted; run `rewindow rebuild` again"
+            )
+        next_offset = bounds.start if position is None else int(position) + 1
+        if next_offset > bounds.end:
+            raise TablesUnfit(
+                f"the tables of partition {partition} are at offset {next_offset - 1}, the log "
+                f"ends at {bounds.end}: it was made anew; run `rewindow rebuild`"
+            )
+        if next_offset < bounds.start:
+            log.error(
+                "events were deleted by retention before they were folded; their effects are lost",
+                partition=partition,
+                first=next_offset,
+                last=bounds.start - 1,
+            )
+            next_offset = bounds.start
+        return Lane(partition, windows, tails, next_offset=next_offset, target=bounds.end)
+
+    def forget(self) -> None:
+        """Drop every lane; what a transaction still has in the air is for its successor to find."""
+        for partition in list(self.lanes):
+            self._drop(partition)
+        for writer in self._writers.values():
+            writer.abandon()
+        self._writers = {}
+        self._make_room()
+
+    def _drop(self, partition: int) -> None:
+        del self.lanes[partition]
+        if (writer := self._writers.pop(partition, None)) is not None:
+            writer.abandon()
+
+    # -- group commit ---------------------------------------------------------------------------
+
+    async def room(self) -> None:
+        """Wait until more may be folded."""
+        await self._room.wait()
+
+    def folded(self, lane: Lane) -> None:
+        """Say that events of this lane were folded; they are committed soon."""
+        if lane.flushing is None:
+            lane.flushing = asyncio.create_task(self._keep_flushing(lane))
+        if self._unflushed() >= UNFLUSHED_EVENTS_MAX:
+            self._room.clear()
+
+    async def settled(self) -> None:
+        """Wait until everything folded so far is durable."""
+        tasks = [lane.flushing for lane in self.lanes.values() if lane.flushing is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def holds(self, lane: Lane) -> bool:
+        """Whether a lane is still ours; one that is not may not be folded into or stored."""
+        return self.lanes.get(lane.partition) is lane
+
+    def durable(self) -> dict[int, int]:
+        """For each partition the log offset behind the last event that is in the tables."""
+        return {p: lane.durable for p, lane in self.lanes.items()}
+
+    async def _keep_flushing(self, lane: Lane) -> None:
+        last = 0.0
+        try:
+            while self.holds(lane) and lane.unlifted:
+                if self._unflushed() > PACE_FROM_EVENTS:
+                    await asyncio.sleep(last + PACE_S - time.monotonic())
+                last = time.monotonic()
+                await self._flush(lane)
+        except Fenced as exc:
+            self._fenced(lane, exc)
+        except Exception as exc:
+            self._on_failure(exc)
+        finally:
+            lane.flushing = None
+
+    async def _flush(self, lane: Lane) -> None:
+        """One batch, in this order and no other:
+
+        1. rows, facts and position go to Kafka in one transaction;
+        2. RocksDB is written, the table with the position last;
+        3. the overlay is dropped and the source offset may be committed.
+        """
+        flight = lane.lift()
+        offsets = await self._in_thread(self._commit, self._writers[lane.partition], flight)
+        if not self.holds(lane):
+            return
+        tails = offsets.get(self._tables[TAILS].changelog)
+        windows = offsets[self._tables[WINDOWS].changelog]
+        # The marker of the commit lies behind the last row.
+        lane.store(flight, windows + 1, None if tails is None else tails + 1)
+        self._make_room()
+
+    def _commit(self, writer: TransactionWriter, flight: Flight) -> dict[str, int]:
+        rows = {
+            self._tables[name].changelog: writes
+            for name, writes in ((TAILS, flight.tails), (WINDOWS, flight.windows))
+            if writes
+        }
+        return writer.commit(rows, flight.outbound)
+
+    def _fenced(self, lane: Lane, exc: Fenced) -> None:
+        """Nothing was stored. We are about to learn that we were expelled, and to be assigned."""
+        if not self.holds(lane):
+            return
+        log.warning("fenced: the partition has another owner now", why=str(exc))
+        self._drop(lane.partition)
+        self._make_room()
+        patience_s = 2 * self._settings.session_timeout_s + 5
+        asyncio.get_running_loop().call_later(patience_s, self._still_without, lane.partition, exc)
+
+    def _still_without(self, partition: int, exc: Fenced) -> None:
+        owned = self._tables[WINDOWS].owned()
+        if partition in owned and partition not in self.lanes:
+            self._on_failure(exc)
+
+    def _unflushed(self) -> int:
+        return sum(lane.next - lane.durable for lane in self.lanes.values())
+
+    def _make_room(self) -> None:
+        if self._unflushed() < UNFLUSHED_EVENTS_MAX:
+            self._room.set()
+
+    def _in_thread(self, f: Callable[..., T], *args: object) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, f, *args)

@@ -1,0 +1,118 @@
+"""Tables from their changelogs, in bulk.
+
+Faust's own recovery never ends behind a transaction marker, and takes one event at a time: 4,000
+rows/s were measured against 41,000 this way. So nothing is left for it to do.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from rocksdict import Rdict, WriteBatch
+
+from schemas.limits import CONTEXT_ID_BYTES_MAX
+from streams.settings import KafkaConfig
+
+ROWS_PER_READ: Final = 5000
+READ_S: Final = 0.05
+"""`consume` waits this long for a whole batch, also at the end, so it has to be short."""
+MARKER_S: Final = 30
+FIRST_KEY: Final = b""
+LAST_KEY: Final = b"\xff" * (2 * CONTEXT_ID_BYTES_MAX)
+"""Above every key: no UTF-8 begins with this byte."""
+
+
+class TablesUnfit(Exception):
+    """The tables and the topics don't belong together; the sentence says what to do."""
+
+
+def restore(kafka: KafkaConfig, topic: str, dbs: Mapping[int, Rdict], offset_key: bytes) -> int:
+    """Bring each partition's RocksDB to the end of its changelog; blocks. Returns rows read.
+
+    Reads committed records only. Afterwards the persisted offset is the end - 1, be that a record
+    or a transaction marker. Raises `TablesUnfit`, `KafkaException`.
+    """
+    consumer = Consumer(
+        {
+            **kafka,
+            "group.id": "rewindow-restore",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+            "fetch.message.max.bytes": 8 << 20,
+        }
+    )
+    try:
+        ends: dict[int, int] = {}
+        starts: list[TopicPartition] = []
+        for partition, db in dbs.items():
+            start, end = _span(consumer, topic, partition, db, offset_key)
+            if start < end:
+                ends[partition] = end
+                starts.append(TopicPartition(topic, partition, start))
+        consumer.assign(starts)
+        rows = 0
+        while ends:
+            rows += _copy(consumer.consume(ROWS_PER_READ, READ_S), dbs, ends, offset_key)
+        return rows
+    finally:
+        consumer.close()
+
+
+def _span(
+    consumer: Consumer, topic: str, partition: int, db: Rdict, offset_key: bytes
+) -> tuple[int, int]:
+    """From where to where to read."""
+    stored = db.get(offset_key)
+    have = -1 if stored is None else int(stored)
+    deadline = time.monotonic() + MARKER_S
+    while True:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+        # The marker of our own last commit may not be in the log yet.
+        if have < high:
+            if have + 1 < low:
+                # The changelog was cut off in between, by a rebuild: nothing local may survive it.
+                db.delete_range(FIRST_KEY, LAST_KEY)
+            return max(low, have + 1), high
+        if time.monotonic() > deadline:
+            raise TablesUnfit(
+                f"the local table is at offset {have} of {topic}/{partition}, which ends at "
+                f"{high}: the topic was made anew; delete the node's data folder and start again"
+            )
+        time.sleep(0.05)
+
+
+def _copy(
+    messages: list[Message], dbs: Mapping[int, Rdict], ends: dict[int, int], offset_key: bytes
+) -> int:
+    """Write one read to RocksDB, and strike off the partitions that are at their end."""
+    batches: dict[int, WriteBatch] = {}
+    reached: dict[int, int] = {}
+    rows = 0
+    for message in messages:
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        assert offset is not None
+        if (error := message.error()) is not None:
+            # position() does not move over markers; the end of a partition is an event.
+            at_end = error.code() == KafkaError._PARTITION_EOF
+            if at_end and offset >= ends.get(partition, offset + 1):
+                reached[partition] = offset - 1
+                del ends[partition]
+            continue
+        batch = batches.setdefault(partition, WriteBatch(raw_mode=True))
+        key, value = message.key(), message.value()
+        assert key is not None
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
+        reached[partition] = offset
+        rows += 1
+    for partition, offset in reached.items():
+        batch = batches.get(partition) or WriteBatch(raw_mode=True)
+        batch.put(offset_key, b"%d" % offset)
+        dbs[partition].write(batch)
+    return rows
