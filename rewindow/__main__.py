@@ -1,0 +1,5 @@
+"""`python -m rewindow`."""
+
+from rewindow.cli import main
+
+main()

@@ -1,0 +1,7 @@
+"""placeholder"""
+
+from rewindow.endpoints import Endpoints
+
+
+async def show_demo(endpoints: Endpoints) -> None:
+    """x"""

@@ -1,0 +1,1 @@
+"""Kafka and Postgres as child processes, from packages, for one machine."""
