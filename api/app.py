@@ -8,14 +8,22 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import OPEN, Access, AccessRules
 from api.counting import TokenCounter
+from api.live import LIVE_DEFAULTS, Connections, LiveRules
+from api.observing import Observed
 from api.problems import Problem, response_to
 from api.routes.contexts import ContextRoutes
 from api.routes.health import HealthRoutes
+from api.routes.live import LiveRoutes
 from api.routes.messages import MessageRoutes
+from api.routes.metrics import MetricsRoutes
 from api.routes.window import WindowRoutes
+from api.stale import StaleMark
 from streams.core.tokens import Measure
+from streams.metrics import Metrics
 from streams.store import Store
+from streams.tracing import TRACING_OFF, Tracing
 
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -29,25 +37,39 @@ class RawPath:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
-        if scope["type"] == "http" and scope.get("raw_path") is not None:
+        if scope["type"] in ("http", "websocket") and scope.get("raw_path") is not None:
             path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
             scope = scope | {"path": path}
         await self._app(scope, receive, send)
 
 
-def make_api(store: Store, measure: Callable[[str], Measure]) -> FastAPI:
+def make_api(
+    store: Store,
+    measure: Callable[[str], Measure],
+    *,
+    access: AccessRules = OPEN,
+    live: LiveRules = LIVE_DEFAULTS,
+    metrics: Metrics | None = None,
+    tracing: Tracing = TRACING_OFF,
+) -> FastAPI:
     """The application. `measure` gives an encoding's measure by its name, from any thread."""
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     counter = TokenCounter(measure)
+    metrics = Metrics() if metrics is None else metrics
     for routes in (
         ContextRoutes(store),
         MessageRoutes(store, counter),
         WindowRoutes(store, counter),
+        LiveRoutes(store, live, Connections(live.connections_max)),
         HealthRoutes(store),
+        MetricsRoutes(metrics),
     ):
         app.router.routes.extend(routes.routes())
     app.add_exception_handler(HTTPException, _in_our_shape)
     app.add_exception_handler(Exception, _in_our_shape)
+    app.add_middleware(StaleMark, stale=lambda: store.health().stale)
+    app.add_middleware(Access, rules=access)
+    app.add_middleware(Observed, metrics=metrics, tracing=tracing)
     app.add_middleware(RawPath)
     return app
 

@@ -2,7 +2,8 @@
 
 from typing import Final, assert_never
 
-from api.problems import Problem, not_found
+from api.observing import TRAIL
+from api.problems import Decided, not_found
 from schemas.events import EventData, LogEvent
 from streams.core.head import Head
 from streams.core.outcome import (
@@ -32,16 +33,16 @@ async def existing(store: Store, context_id: str) -> Head:
 
 async def ask(store: Store, context_id: str, key: str, data: EventData) -> Answered:
     """Append an event under an idempotency key, and wait for what the fold makes of it."""
-    return await store.ask(LogEvent(key, context_id, SOURCE, data))
+    return await store.ask(LogEvent(key, context_id, SOURCE, data, TRAIL.get()))
 
 
 def unanswered(outcome: Outcome) -> Exception:
     """What to raise for an outcome that is not the one that was asked for."""
     match outcome:
         case Refused(code="conflict"):
-            return Problem(outcome.code, outcome.message, version=outcome.version)
+            return Decided(outcome.code, outcome.message, version=outcome.version)
         case Refused():
-            return Problem(outcome.code, outcome.message)
+            return Decided(outcome.code, outcome.message)
         case Stale():
             # The event was folded before, and its answer went to nobody.
             return Unavailable("the answer got lost; ask again with the same Idempotency-Key")

@@ -35,7 +35,7 @@ _NAMED = re.compile(r"(?:unknown|missing required) field `(.*)`", re.DOTALL)
 _UNSOUND = re.compile(r"([a-z]+(?:\[[0-9]+\])?(?:\.[a-z]+)?) has to be ")
 
 
-class _MessageBody(Struct, forbid_unknown_fields=True):
+class MessageBody(Struct, forbid_unknown_fields=True):
     """What a reader gets with a message may be sent back; it is ignored."""
 
     role: Role
@@ -53,31 +53,37 @@ class _MessageBody(Struct, forbid_unknown_fields=True):
         return Message(self.role, self.parts, self.token_count, metadata, self.id)
 
 
-class _AppendBody(Struct, forbid_unknown_fields=True):
-    message: _MessageBody | None = None
+class AppendBody(Struct, forbid_unknown_fields=True):
+    """One `message`, or several `messages`, all or nothing in order."""
+
+    message: MessageBody | None = None
     messages: (
-        Annotated[list[_MessageBody], Meta(min_length=1, max_length=MESSAGES_PER_APPEND_MAX)] | None
+        Annotated[list[MessageBody], Meta(min_length=1, max_length=MESSAGES_PER_APPEND_MAX)] | None
     ) = None
     if_version: Version | None = None
 
 
-class _ConfigureBody(ContextConfigured, frozen=True, forbid_unknown_fields=True):
-    pass
+class ConfigureBody(ContextConfigured, frozen=True, forbid_unknown_fields=True):
+    """The settings to change; what is left out, or null, keeps its value."""
 
 
-class _CompactBody(Struct, forbid_unknown_fields=True):
-    replacement: Annotated[list[_MessageBody], Meta(max_length=REPLACEMENT_MESSAGES_MAX)]
+class CompactBody(Struct, forbid_unknown_fields=True):
+    """The messages that replace the window; an empty list empties it."""
+
+    replacement: Annotated[list[MessageBody], Meta(max_length=REPLACEMENT_MESSAGES_MAX)]
     if_version: Version | None = None
 
 
-class _PatchBody(Struct, forbid_unknown_fields=True):
+class PatchBody(Struct, forbid_unknown_fields=True):
+    """Top-level keys to merge; a null takes its key away."""
+
     metadata: Raw
 
 
-_append = msgspec.json.Decoder(_AppendBody)
-_configure = msgspec.json.Decoder(_ConfigureBody)
-_compact = msgspec.json.Decoder(_CompactBody)
-_patch = msgspec.json.Decoder(_PatchBody)
+_append = msgspec.json.Decoder(AppendBody)
+_configure = msgspec.json.Decoder(ConfigureBody)
+_compact = msgspec.json.Decoder(CompactBody)
+_patch = msgspec.json.Decoder(PatchBody)
 
 
 def append_body(raw: bytes) -> tuple[MessageAppended, bool]:
@@ -116,7 +122,7 @@ def patch_body(raw: bytes) -> MetadataPatched:
     return _sound(MetadataPatched(_decoded(raw, _patch).metadata))
 
 
-def _appended(bodies: list[_MessageBody], if_version: int | None, field: str) -> MessageAppended:
+def _appended(bodies: list[MessageBody], if_version: int | None, field: str) -> MessageAppended:
     messages = tuple(body.message() for body in bodies)
     data = _sound(MessageAppended(messages, if_version, create=False), field)
     _check_sizes(data.messages, field)

@@ -2,7 +2,7 @@
 
 import uuid
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -16,15 +16,21 @@ log = structlog.get_logger()
 
 STATUS: Final = {
     "invalid_request": HTTPStatus.BAD_REQUEST,
+    "unauthorized": HTTPStatus.UNAUTHORIZED,
     "not_found": HTTPStatus.NOT_FOUND,
     "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "conflict": HTTPStatus.CONFLICT,
     "tombstoned": HTTPStatus.CONFLICT,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+
+
+PROBLEM: Final = "rewindow.problem"
+"""Where an error answer leaves its `Problem` in the scope of its request."""
 
 
 class Problem(Exception):
@@ -38,6 +44,23 @@ class Problem(Exception):
         self.code = code
         self.message = message
         self.fields = fields
+
+
+class Decided(Problem):
+    """A refusal of the fold, which has counted it."""
+
+
+class _ProblemResponse(Response):
+    """Leaves its problem in the scope, for whoever counts."""
+
+    def __init__(self, problem: Problem, body: bytes) -> None:
+        super().__init__(body, STATUS[problem.code], media_type="application/json")
+        self._problem = problem
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send it."""
+        scope[PROBLEM] = self._problem
+        await super().__call__(scope, receive, send)
 
 
 def invalid(message: str, field: str | None = None) -> Problem:
@@ -76,9 +99,9 @@ def _cut(text: str) -> str:
 
 def _response(problem: Problem) -> Response:
     body = {"error": problem.code, "message": problem.message, **problem.fields}
-    response = Response(
-        msgspec.json.encode(body), STATUS[problem.code], media_type="application/json"
-    )
+    response = _ProblemResponse(problem, msgspec.json.encode(body))
     if "retry_after" in problem.fields:
         response.headers["Retry-After"] = str(problem.fields["retry_after"])
+    if problem.code == "unauthorized":
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response

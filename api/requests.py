@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection
 from typing import Final, TypeVar, overload
 from urllib.parse import unquote_to_bytes
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from api.problems import Problem, invalid
 from schemas.ids import problem_of_context_id, problem_of_event_id
-from schemas.limits import REQUEST_BYTES_MAX
+from schemas.limits import CONTEXT_ID_BYTES_MAX, REQUEST_BYTES_MAX
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-def context_id(request: Request) -> str:
+def context_id(request: HTTPConnection) -> str:
     """The id in the path, which arrives as it was sent (see `api.app.RawPath`)."""
     sent: bytes = request.path_params["id"].encode("latin-1")
     if _STRAY_PERCENT.search(sent):
@@ -62,7 +62,7 @@ def new_idempotency_key() -> str:
     return uuid.uuid4().hex
 
 
-def check_query(request: Request, known: Collection[str]) -> None:
+def check_query(request: HTTPConnection, known: Collection[str]) -> None:
     """Refuse a parameter that the route does not know: a slip of the pen would go unnoticed."""
     seen = set()
     for name, _ in request.query_params.multi_items():
@@ -76,18 +76,23 @@ def check_query(request: Request, known: Collection[str]) -> None:
 
 @overload
 def number(
-    request: Request, name: str, default: int, *, least: int = 0, most: int = NUMBER_MAX
+    request: HTTPConnection, name: str, default: int, *, least: int = 0, most: int = NUMBER_MAX
 ) -> int: ...
 
 
 @overload
 def number(
-    request: Request, name: str, default: None = None, *, least: int = 0, most: int = NUMBER_MAX
+    request: HTTPConnection,
+    name: str,
+    default: None = None,
+    *,
+    least: int = 0,
+    most: int = NUMBER_MAX,
 ) -> int | None: ...
 
 
 def number(
-    request: Request,
+    request: HTTPConnection,
     name: str,
     default: int | None = None,
     *,
@@ -101,6 +106,27 @@ def number(
     if _WHOLE_NUMBER.fullmatch(text) is None or not least <= int(text) <= most:
         raise invalid(f"{name} has to be a whole number from {least} to {most}", name)
     return int(text)
+
+
+def text(request: HTTPConnection, name: str) -> str | None:
+    """A text of the query, as long as a context id at most, or None where it is left out."""
+    value = request.query_params.get(name)
+    if value is not None and len(value.encode(errors="replace")) > CONTEXT_ID_BYTES_MAX:
+        raise invalid(f"{name} has more than {CONTEXT_ID_BYTES_MAX} bytes, as no id has", name)
+    return value
+
+
+def flag(request: HTTPConnection, name: str, *, default: bool) -> bool:
+    """`true` or `false` of the query, or the default where it is left out."""
+    match request.query_params.get(name):
+        case None:
+            return default
+        case "true" | "1":
+            return True
+        case "false" | "0":
+            return False
+        case _:
+            raise invalid(f"{name} has to be true or false", name)
 
 
 async def body(request: Request, read: Callable[[bytes], T]) -> T:

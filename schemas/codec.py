@@ -5,7 +5,7 @@ ids. What is not raises `Unreadable`, whose sentence is the reason in `rewindow.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Final, assert_never
 
 import msgspec
@@ -26,7 +26,8 @@ from schemas.events import (
 )
 from schemas.facts import FACT_TYPES, Fact
 from schemas.ids import problem_of_context_id, problem_of_event_id
-from schemas.limits import NESTING_LEVELS_MAX, REASON_CHARS_MAX
+from schemas.limits import REASON_CHARS_MAX, RECORD_LEVELS_MAX
+from schemas.trail import NO_TRAIL, Trail, is_request_id, is_traceparent
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 SPEC_VERSION: Final = "1.0"
@@ -47,14 +48,18 @@ class _Envelope(Struct):
     type: str
     subject: str
     data: Raw
+    requestid: Raw = NULL
+    traceparent: Raw = NULL
 
 
-class _WrittenEnvelope(Struct):
+class _WrittenEnvelope(Struct, kw_only=True, omit_defaults=True):
     specversion: str
     id: str
     source: str
     type: str
     subject: str
+    requestid: str | None = None
+    traceparent: str | None = None
     data: EventData | Fact
 
 
@@ -65,6 +70,7 @@ class _PartType(Struct):
 _envelopes = msgspec.json.Decoder(_Envelope)
 _data_decoders = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
 _fact_decoders = {name: msgspec.json.Decoder(kind) for name, kind in FACT_TYPES.items()}
+_texts = msgspec.json.Decoder(str)
 _part_types = msgspec.json.Decoder(Annotated[list[_PartType], Meta(min_length=1)])
 _type_names: dict[type, str] = {kind: name for name, kind in (EVENT_TYPES | FACT_TYPES).items()}
 _encoder = msgspec.json.Encoder()
@@ -75,7 +81,7 @@ _encoder = msgspec.json.Encoder()
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
-def check_json(raw: bytes) -> None:
+def check_json(raw: bytes, levels_max: int = RECORD_LEVELS_MAX) -> None:
     """Refuse what no JSON reader takes: bytes that are not UTF-8, nesting beyond the limit.
 
     Raises `Unreadable`. Python's own recursion limit depends on where the caller stands, so the
@@ -85,17 +91,15 @@ def check_json(raw: bytes) -> None:
         raw.decode()
     except UnicodeDecodeError as exc:
         raise Unreadable(f"not valid UTF-8 at byte {exc.start}; send UTF-8") from None
-    if raw.count(b"[") + raw.count(b"{") <= NESTING_LEVELS_MAX:
+    if raw.count(b"[") + raw.count(b"{") <= levels_max:
         return
     level = 0
     for token in _STRUCTURE.finditer(raw):
         first = token.group()[0]
         if first in b"[{":
             level += 1
-            if level > NESTING_LEVELS_MAX:
-                raise Unreadable(
-                    f"nested deeper than {NESTING_LEVELS_MAX} levels; flatten the value"
-                )
+            if level > levels_max:
+                raise Unreadable(f"nested deeper than {levels_max} levels; flatten the value")
         elif first in b"]}":
             level -= 1
 
@@ -153,7 +157,27 @@ def _decode_data(envelope: _Envelope) -> LogEvent:
     for context_id in _contexts_of(envelope.subject, data):
         if (problem := problem_of_context_id(context_id)) is not None:
             raise Unreadable(problem)
-    return LogEvent(envelope.id, envelope.subject, envelope.source, sound_data(data))
+    return LogEvent(
+        envelope.id, envelope.subject, envelope.source, sound_data(data), _trail_of(envelope)
+    )
+
+
+def _trail_of(envelope: _Envelope) -> Trail:
+    if envelope.requestid is NULL and envelope.traceparent is NULL:
+        return NO_TRAIL
+    return Trail(
+        _sound_text(envelope.requestid, is_request_id),
+        _sound_text(envelope.traceparent, is_traceparent),
+    )
+
+
+def _sound_text(raw: Raw, is_sound: Callable[[str], bool]) -> str | None:
+    """See `schemas.trail`: what is not sound is not there."""
+    try:
+        text = _texts.decode(raw)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    return text if is_sound(text) else None
 
 
 def _contexts_of(subject: str, data: EventData) -> Iterable[str]:
@@ -214,13 +238,16 @@ def encode_event(event: LogEvent) -> bytes:
             source=event.source,
             type=type_of(event.data),
             subject=event.subject,
+            requestid=event.trail.request_id,
+            traceparent=event.trail.traceparent,
             data=event.data,
         )
     )
 
 
-def encode_fact(fact: Fact, *, fact_id: str, subject: str) -> bytes:
-    """Write a fact as the value of its record; the key is the subject, in UTF-8."""
+def encode_fact(fact: Fact, *, fact_id: str, subject: str, trail: Trail = NO_TRAIL) -> bytes:
+    """Write a fact as the value of its record; the key is the subject, in UTF-8. The trail is that
+    of the event."""
     return _encoder.encode(
         _WrittenEnvelope(
             specversion=SPEC_VERSION,
@@ -228,6 +255,8 @@ def encode_fact(fact: Fact, *, fact_id: str, subject: str) -> bytes:
             source="/rewindow/fold",
             type=type_of(fact),
             subject=subject,
+            requestid=trail.request_id,
+            traceparent=trail.traceparent,
             data=fact,
         )
     )

@@ -17,6 +17,7 @@ from schemas.limits import (
     WATERMARKS_PER_EVENT_MAX,
 )
 from schemas.policy import Policy
+from schemas.trail import NO_TRAIL, Trail
 
 Role = Annotated[str, Meta(min_length=1, max_length=ROLE_CHARS_MAX)]
 TokenCount = Annotated[int, Meta(ge=0, le=TOKEN_COUNT_MAX)]
@@ -123,9 +124,11 @@ EVENT_TYPES: dict[str, type[EventData]] = {
 
 
 class LogEvent(Struct, frozen=True):
-    """A decoded record of the log. `id` is the idempotency key, `subject` the context id."""
+    """A decoded record of the log. `id` is the idempotency key, `subject` the context id. The fold
+    does not look at the `trail`."""
 
     id: str
     subject: str
     source: str
     data: EventData
+    trail: Trail = NO_TRAIL

@@ -4,11 +4,14 @@ from typing import Final
 
 CONTEXT_ID_BYTES_MAX: Final = 512
 EVENT_ID_CHARS_MAX: Final = 200
+REQUEST_ID_CHARS_MAX: Final = 128
 ROLE_CHARS_MAX: Final = 64
 MESSAGE_BYTES_MAX: Final = 1 << 20
 REQUEST_BYTES_MAX: Final = 4 << 20
 MESSAGES_PER_APPEND_MAX: Final = 100
 NESTING_LEVELS_MAX: Final = 128
+RECORD_LEVELS_MAX: Final = NESTING_LEVELS_MAX + 2
+"""A record of the log: a request of the deepest kind, and what its envelope adds to it."""
 METADATA_BYTES_MAX: Final = 64 << 10
 """A head carries its context's metadata in every write, so that it has to stay small."""
 
@@ -22,6 +25,7 @@ CONTROL_ANSWERS_KEPT: Final = 8
 """How many answers to PUT, PATCH and compact a head remembers for retries (appends have rows)."""
 
 PAGE_MESSAGES_MAX: Final = 1000
+PAGE_CONTEXTS_MAX: Final = 1000
 REASON_CHARS_MAX: Final = 400
 """Why a record can't be read: what it quotes may be megabytes, the dead-letter record may not."""
 WATERMARKS_PER_EVENT_MAX: Final = 1000

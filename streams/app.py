@@ -1,8 +1,9 @@
 """The streams of one node: the Faust app, the tables, the agents and the archive, wired."""
 
 import asyncio
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import faust
@@ -17,19 +18,23 @@ from streams.agents.fold import FoldAgent
 from streams.agents.watch import LagWatch
 from streams.archive.reader import ArchiveReader
 from streams.contexts import Contexts
+from streams.live import Live
 from streams.log_writer import LogWriter
+from streams.metrics import Metrics
+from streams.owners import Owners
 from streams.settings import StreamSettings
 from streams.store import Health
 from streams.tables.digest import Digest, digest_of
 from streams.tables.journal import Journal
+from streams.tables.restore import TablesUnfit
 from streams.tables.source import Source
 from streams.tables.table import JournaledTable
 from streams.topics import prepare_topics
+from streams.tracing import TRACING_OFF, Tracing
 from streams.waiters import Waiters
 
 log = structlog.get_logger()
 
-BROKER_PATIENCE_S: Final = 60
 COMMIT_PERIOD_S: Final = 1.0
 ARRIVALS_QUEUED_MAX: Final = 1024
 STOP_S: Final = 15
@@ -42,8 +47,14 @@ class Streams:
     end the process at once, because two of one name would take the place from each other for ever.
     """
 
-    def __init__(self, settings: StreamSettings, on_expelled: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: StreamSettings,
+        on_expelled: Callable[[], None],
+        tracing: Tracing = TRACING_OFF,
+    ) -> None:
         self.settings = settings
+        self.metrics = Metrics()
         self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._on_expelled = on_expelled
         self._topics = settings.topics
@@ -51,22 +62,43 @@ class Streams:
         self._member = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._waiters = Waiters()
+        self._live = Live()
+        self._owners = Owners(settings.url)
         self._source = Source(self._kafka, self._topics.log)
         self._app = _faust_app(settings)
         self._windows, self._tails = (self._table(name) for name in (WINDOWS, TAILS))
-        self._journal = Journal(settings, self._source, self._windows, self._tails, self._fail)
+        self._journal = Journal(
+            settings, self._source, self._windows, self._tails, self._fail, self.metrics
+        )
+        self.metrics.watch(lambda: self._journal.lanes.values())
         self._fold = FoldAgent(
-            self._topics, self._journal, self._source, self._waiters, encodings.measure
+            self._topics,
+            self._journal,
+            self._source,
+            self._waiters,
+            self._live,
+            encodings.measure,
+            self.metrics,
+            tracing,
         )
         self._watch = LagWatch(self._journal, self._source, self._fold)
-        self._writer = LogWriter(self._kafka, self._topics.log, timeout_s=settings.write_timeout_s)
+        self._writer = LogWriter(
+            self._kafka, self._topics.log, timeout_s=settings.write_timeout_s, tracing=tracing
+        )
         self._archive: ArchiveAgent | None = None
         self._reader: ArchiveReader | None = None
         if settings.postgres is not None:
-            self._archive = ArchiveAgent(settings, self._hot)
+            self._archive = ArchiveAgent(settings, self._hot, self.metrics)
             self._reader = ArchiveReader(settings)
         self.contexts = Contexts(
-            settings, self._journal, self._waiters, self._writer, self._reader, self.health
+            settings,
+            self._journal,
+            self._owners,
+            self._waiters,
+            self._writer,
+            self._reader,
+            self._live,
+            self.health,
         )
         self._wire()
 
@@ -130,7 +162,7 @@ class Streams:
             self._kafka,
             shapes,
             replication=self.settings.replication,
-            timeout_s=BROKER_PATIENCE_S,
+            timeout_s=self.settings.broker_patience_s,
         )
         if self._archive is not None and self._reader is not None:
             await self._reader.open()
@@ -138,9 +170,13 @@ class Streams:
         self._app.finalize()
         await self._app.start()
         self._tasks = [
-            asyncio.create_task(self._guarded(job()))
+            asyncio.create_task(self._guarded(job))
             for job in (self._watch.run, self._keep_committing, self._notice_crash)
         ]
+
+    def hang_up(self) -> None:
+        """End every live stream: an HTTP server that drains would wait for them."""
+        self._live.end_all_but((), "the node stops; come back with the cursor")
 
     async def stop(self) -> None:
         """What was folded is made durable, offsets are committed, the group is left."""
@@ -160,9 +196,9 @@ class Streams:
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._source.close)
 
-    async def _guarded(self, job: Any) -> None:
+    async def _guarded(self, job: Callable[[], Awaitable[None]]) -> None:
         try:
-            await job
+            await job()
         except Exception as exc:
             self._fail(exc)
 
@@ -173,10 +209,20 @@ class Streams:
 
     async def _owned(self, partitions: set[int]) -> None:
         self._member = faust_seams.member_id(self._app)
-        await self._journal.own(sorted(partitions))
-        self._waiters.give_up_all_but(partitions)
+        self._owners.learn(self._windows.owners())
+        try:
+            await self._journal.own(sorted(partitions))
+        except TablesUnfit as exc:
+            # Faust would bury its sentence under the traces of a crash.
+            return self._fail(exc)
+        # What another node folded meanwhile was answered there, and is no news here.
+        self._waiters.give_up_all_but(self._journal.unbroken)
+        self._live.end_all_but(
+            self._journal.unbroken, "the context moved to another node; come back"
+        )
         if self._archive is not None:
             self._archive.own(partitions)
+        return None
 
     async def _revoked(self, *_args: Any, **_more: Any) -> None:
         if self._member and not faust_seams.member_id(self._app):
@@ -226,7 +272,7 @@ class Streams:
             if not lane.caught_up
         ]
         notes = () if self._archive is None else self._archive.notes()
-        return Health(tuple(problems), notes)
+        return Health(tuple(problems), notes, self._watch.silent_since is not None)
 
     async def digests(self) -> list[Digest]:
         """What the tables of each partition hold, as hashes; for `rewindow verify`."""
@@ -251,7 +297,9 @@ def _faust_app(settings: StreamSettings) -> faust.App:
         broker_credentials=_credentials(settings),
         store="rocksdb://?driver=rocksdict",
         datadir=str(settings.data / "tables"),
-        consumer_group_instance_id=f"{settings.prefix}-{settings.node_id}",
+        consumer_group_instance_id=_place(settings),
+        # How the group tells each node where the others are.
+        canonical_url=settings.url,
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.heartbeat_s,
@@ -268,6 +316,16 @@ def _faust_app(settings: StreamSettings) -> faust.App:
         web_enabled=False,
         autodiscover=False,
     )
+
+
+def _place(settings: StreamSettings) -> str:
+    """This node's place in the group, which it finds again when it comes back in time.
+
+    The address belongs to it: who comes back to a place is handed what was assigned to it before,
+    under the address of that time, and Faust would not have it under another one.
+    """
+    address = hashlib.blake2b(settings.url.encode(), digest_size=4).hexdigest()
+    return f"{settings.prefix}-{settings.node_id}-{address}"
 
 
 def _credentials(settings: StreamSettings) -> Any:

@@ -1,14 +1,21 @@
 """The contexts that this node owns: the port of the API, over the lanes and the archive."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from heapq import merge
+from operator import itemgetter
 from typing import Protocol
 
 from schemas.events import LogEvent
 from streams.core.head import Head
 from streams.core.window import Shown, show
+from streams.following import follow
+from streams.live import Live
 from streams.log_writer import LogWriter, partition_of
+from streams.news import News
+from streams.owners import Owners
 from streams.settings import StreamSettings
-from streams.store import Answered, Health, Unavailable
+from streams.store import Answered, Census, Health, Moved, Unavailable
 from streams.tables.journal import Journal
 from streams.tables.lane import Lane
 from streams.waiters import Waiters
@@ -20,6 +27,23 @@ class Archive(Protocol):
     async def bodies(self, context_id: str, from_seq: int, to_seq: int) -> list[tuple[int, bytes]]:
         """The archived messages `from_seq` to `to_seq`, both included, in order. May raise
         `Unavailable`."""
+
+
+class _Followed:
+    """See `streams.following.Hot`."""
+
+    def __init__(self, contexts: "Contexts", context_id: str) -> None:
+        self._contexts = contexts
+        self._context_id = context_id
+        self.partition = contexts.lane(context_id).partition
+
+    def head(self) -> Head:
+        head = self._contexts.lane(self._context_id).head(self._context_id)
+        assert head is not None, "only contexts that exist are followed"
+        return head
+
+    def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        return self._contexts.lane(self._context_id).tails.get_many(keys)
 
 
 class HealthReport(Protocol):
@@ -36,42 +60,71 @@ class Contexts:
         self,
         settings: StreamSettings,
         journal: Journal,
+        owners: Owners,
         waiters: Waiters,
         writer: LogWriter,
         archive: Archive | None,
+        live: Live,
         health: HealthReport,
     ) -> None:
         self._settings = settings
         self._journal = journal
+        self._owners = owners
         self._waiters = waiters
         self._writer = writer
         self._archive = archive
+        self._live = live
         self._health = health
 
     async def ask(self, event: LogEvent) -> Answered:
         """Append an event to the log and wait for what the fold makes of it."""
-        partition = self._lane(event.subject).partition
+        partition = self.lane(event.subject).partition
         future = self._waiters.expect(partition, event.subject, event.id)
         try:
             self._writer.write(event, partition, future)
+        except Unavailable:
+            future.cancel()
+            raise
+        try:
             async with asyncio.timeout(self._settings.write_timeout_s):
-                return await future
+                # The next event under this id is not to get the answer to this one.
+                return await asyncio.shield(future)
         except TimeoutError:
             raise Unavailable(
                 f"no answer within {self._settings.write_timeout_s:g} s; the event may be written: "
                 "ask again with the same Idempotency-Key"
             ) from None
-        finally:
-            future.cancel()
-            self._waiters.forget(partition, event.subject, event.id)
 
     async def head(self, context_id: str) -> Head | None:
         """The newest head of a context."""
-        return self._lane(context_id).head(context_id)
+        return self.lane(context_id).head(context_id)
+
+    def owner(self, context_id: str) -> str | None:
+        """The other node that has a context."""
+        partition = self._partition_of(context_id)
+        return None if partition in self._journal.lanes else self._owners.other(partition)
+
+    def census(self) -> Census:
+        """Which partitions are here, and who else there is."""
+        here = frozenset(p for p, lane in self._journal.lanes.items() if lane.caught_up)
+        return Census(self._settings.partitions, here, self._owners.others())
+
+    async def contexts(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
+        """A page of the contexts on this node."""
+        lanes = [lane for lane in self._journal.lanes.values() if lane.caught_up]
+        begin = prefix.encode()
+        # No id holds NUL, so that this is the next possible one.
+        start = begin if after is None else max(begin, after.encode() + b"\0")
+        found: list[tuple[str, Head]] = []
+        for key, head in merge(*(lane.heads_from(start) for lane in lanes), key=itemgetter(0)):
+            if len(found) == limit or not key.startswith(begin):
+                break
+            found.append((key.decode(), head))
+        return found
 
     async def show(self, context_id: str, budget: int | None) -> tuple[Head, Shown] | None:
         """The window, with the head that it belongs to."""
-        lane = self._lane(context_id)
+        lane = self.lane(context_id)
         head = lane.head(context_id)
         if head is None:
             return None
@@ -79,7 +132,7 @@ class Contexts:
 
     async def messages(self, context_id: str, from_seq: int, to_seq: int) -> list[bytes]:
         """The JSON of messages, hot and archived joined by seq."""
-        lane = self._lane(context_id)
+        lane = self.lane(context_id)
         head = lane.head(context_id)
         assert head is not None, "a context that has messages has a head"
         assert 1 <= from_seq <= to_seq <= head.last_seq, "only messages that exist are asked for"
@@ -95,7 +148,7 @@ class Contexts:
         """Wait until the head has reached a version."""
         try:
             async with asyncio.timeout(timeout_s):
-                while (head := self._lane(context_id).head(context_id)) is None or (
+                while (head := self.lane(context_id).head(context_id)) is None or (
                     head.version < version
                 ):
                     await self._waiters.change(context_id)
@@ -103,21 +156,29 @@ class Contexts:
         except TimeoutError:
             return False
 
+    def follow(self, context_id: str, cursor: int | None) -> AsyncGenerator[News, None]:
+        """News of a context, from its hot tail and then live."""
+        return follow(self._live, _Followed(self, context_id), context_id, cursor)
+
     def health(self) -> Health:
         """Whether requests can be served, and why not."""
         return self._health()
 
-    def _lane(self, context_id: str) -> Lane:
-        partition = partition_of(context_id, self._settings.partitions)
+    def lane(self, context_id: str) -> Lane:
+        """The lane of a context. Raises `Moved` where it is not here, or not caught up."""
+        partition = self._partition_of(context_id)
         lane = self._journal.lanes.get(partition)
         if lane is None:
-            raise Unavailable(f"partition {partition} is not on this node now; ask again")
+            raise Moved(f"partition {partition} is not on this node now; ask again")
         if not lane.caught_up:
-            raise Unavailable(
+            raise Moved(
                 f"partition {partition} is catching up with the log (event {lane.next} of "
                 f"{lane.target}); ask again"
             )
         return lane
+
+    def _partition_of(self, context_id: str) -> int:
+        return partition_of(context_id, self._settings.partitions)
 
     async def _archived(
         self, context_id: str, from_seq: int, to_seq: int

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from schemas.codec import Unreadable, decode_event
+from schemas.events import LogEvent
 from streams.core.fold import At, Folded, fold
 from streams.core.policies import Measures
 from streams.tables.lane import Lane
@@ -10,21 +11,21 @@ from streams.tables.record import Record
 
 
 class FoldedRecord(NamedTuple):
-    """What a record came to. `unreadable`: why it could not be understood, None where it was."""
+    """An event, and what it came to."""
 
-    event_id: str
+    event: LogEvent
     results: tuple[Folded, ...]
-    unreadable: str | None = None
 
 
-def fold_record(lane: Lane, record: Record, measures: Measures) -> FoldedRecord:
-    """Fold the record that comes next in a lane, and store what comes of it."""
+def fold_record(lane: Lane, record: Record, measures: Measures) -> FoldedRecord | Unreadable:
+    """Fold the record that comes next in a lane, and store what comes of it; or say why it can't be
+    understood."""
     assert record.offset >= lane.next, "records are folded in order, each once"
     lane.next = record.offset + 1
     try:
         event = decode_event(record.key, record.value)
     except Unreadable as exc:
-        return FoldedRecord("", (), str(exc))
+        return exc
     at = At(record.offset, record.timestamp_ms)
     results = []
     for folded in fold(event, at, lane, lane.tails, measures):
@@ -34,4 +35,4 @@ def fold_record(lane: Lane, record: Record, measures: Measures) -> FoldedRecord:
         if folded.changed and folded.head is not None:
             lane.put_head(folded.context_id, folded.head)
         results.append(folded)
-    return FoldedRecord(event.id, tuple(results))
+    return FoldedRecord(event, tuple(results))

@@ -27,6 +27,8 @@ class StreamSettings(BaseSettings):
     postgres: SecretStr | None = None
     data: Path = Path("./.rewindow/node")
     node_id: str = "node-1"
+    url: str = "http://127.0.0.1:4000"
+    """How the other nodes reach this one."""
     prefix: str = "rewindow"
 
     partitions: Annotated[int, Field(ge=1, le=1000)] = 4
@@ -34,9 +36,11 @@ class StreamSettings(BaseSettings):
     log_retention_ms: Annotated[int, Field(ge=-1)] = -1
     facts_retention_ms: Annotated[int, Field(ge=-1)] = 7 * 86_400_000
 
-    session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 8.0
+    session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 6.0
     heartbeat_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     write_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    broker_patience_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """How long a start waits for a broker."""
     outage_patience_s: Annotated[int, Field(ge=1, le=840)] = 600
     """How long a transaction waits for the broker; below its `transaction.max.timeout.ms`."""
 
@@ -53,9 +57,14 @@ class StreamSettings(BaseSettings):
         """What every librdkafka client of this node starts from."""
         config: KafkaConfig = {
             "bootstrap.servers": self.kafka,
+            # Consumers that join no group need the name of one all the same, and a broker with ACLs
+            # asks whether they may read it. The fold's is allowed to them in any case.
+            "group.id": self.prefix,
             "security.protocol": self.kafka_security_protocol,
             "reconnect.backoff.max.ms": 1000,
-            "log_level": 3,
+            # Errors come as exceptions. What is said beside them would go to standard error as it
+            # is, dozens of lines a second; `LogWriter` says it for all.
+            "log_level": 2,
         }
         if self.kafka_sasl_username is not None and self.kafka_sasl_password is not None:
             config["sasl.mechanism"] = self.kafka_sasl_mechanism

@@ -1,5 +1,6 @@
 """The port through which the API asks and reads. It knows no Faust, Kafka, RocksDB or Postgres."""
 
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from msgspec import Struct
@@ -8,6 +9,7 @@ from schemas.events import LogEvent
 from streams.core.head import Head
 from streams.core.outcome import Outcome
 from streams.core.window import Shown
+from streams.news import News
 
 
 class Unavailable(Exception):
@@ -23,6 +25,10 @@ class Unavailable(Exception):
         self.retry_after_s = retry_after_s
 
 
+class Moved(Unavailable):
+    """The context is not on this node now, or not yet: it moves, or it catches up with the log."""
+
+
 class Answered(Struct, frozen=True):
     """What an event came to, and the head after it (None where there is no such context)."""
 
@@ -30,11 +36,26 @@ class Answered(Struct, frozen=True):
     head: Head | None
 
 
+class Census(Struct, frozen=True):
+    """Which of all `partitions` are here and caught up, and the addresses of the other nodes."""
+
+    partitions: int
+    here: frozenset[int]
+    others: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> frozenset[int]:
+        """Every partition that there is."""
+        return frozenset(range(self.partitions))
+
+
 class Health(Struct, frozen=True):
-    """`problems`: why the node is not ready, empty when it is; `notes`: what is wrong beside."""
+    """`problems`: why the node is not ready, empty when it is; `notes`: what is wrong beside.
+    `stale`: the broker does not answer, so that what is read here may be old."""
 
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    stale: bool = False
 
 
 class Store(Protocol):
@@ -45,6 +66,17 @@ class Store(Protocol):
 
     async def head(self, context_id: str) -> Head | None:
         """The newest head of a context, None where there is no such context."""
+
+    def owner(self, context_id: str) -> str | None:
+        """The address of the other node that has a context; None where it is here, or nobody knows
+        better."""
+
+    def census(self) -> Census:
+        """Who has what."""
+
+    async def contexts(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
+        """The contexts of this node whose ids begin with `prefix` and come after `after`, `limit`
+        at most, in the order of their ids' bytes."""
 
     async def show(self, context_id: str, budget: int | None) -> tuple[Head, Shown] | None:
         """A context's window within `budget` tokens (see `streams.core.window.show`), with the
@@ -58,6 +90,12 @@ class Store(Protocol):
 
     async def at_version(self, context_id: str, version: int, timeout_s: float) -> bool:
         """Wait until the head has reached `version`; False when the time is over."""
+
+    def follow(self, context_id: str, cursor: int | None) -> AsyncGenerator[News, None]:
+        """What happens to a context that exists, after the version `cursor`; None: from now on.
+
+        See `streams.following.follow`.
+        """
 
     def health(self) -> Health:
         """Whether requests can be served, and why not."""

@@ -18,13 +18,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from schemas.topics import TopicShape
-from streams.settings import KafkaConfig
+from streams.settings import KafkaConfig, StreamSettings
 
 log = structlog.get_logger()
 
 LIST_S: Final = 10.0
+ANSWER_S: Final = 3.0
 
 _CHECKED_CONFIG = ("cleanup.policy", "message.timestamp.type")
+_SIZE_CONFIG = "max.message.bytes"
 
 
 class TopicsUnfit(Exception):
@@ -44,6 +46,18 @@ def partitions_of(kafka: KafkaConfig, topic: str) -> int:
     return len(known[topic].partitions) if topic in known else 0
 
 
+def log_partitions(settings: StreamSettings) -> int:
+    """How many partitions a deployment has. Raises `TopicsUnfit` where there is no deployment."""
+    topic = settings.topics.log
+    partitions = partitions_of(settings.librdkafka(), topic)
+    if partitions == 0:
+        raise TopicsUnfit(
+            f"there is no topic {topic} on {settings.kafka}; set REWINDOW_KAFKA and "
+            "REWINDOW_PREFIX to what the nodes were given"
+        )
+    return partitions
+
+
 def prepare_topics(
     kafka: KafkaConfig, shapes: Sequence[TopicShape], *, replication: int, timeout_s: float
 ) -> None:
@@ -55,21 +69,23 @@ def prepare_topics(
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            if _all_led(admin, shapes, replication):
+            if _all_led(admin, shapes, replication, min(ANSWER_S, timeout_s)):
                 return _check(admin, shapes)
         except KafkaException as exc:
             log.info("waiting for the broker", broker=kafka["bootstrap.servers"], why=str(exc))
         if time.monotonic() > deadline:
             raise TopicsUnfit(
-                f"no broker at {kafka['bootstrap.servers']} answered within {timeout_s:.0f} s; "
+                f"no broker at {kafka['bootstrap.servers']} answered within {timeout_s:g} s; "
                 "start it, or set REWINDOW_KAFKA to where it is"
             )
         time.sleep(0.1)
 
 
-def _all_led(admin: AdminClient, shapes: Sequence[TopicShape], replication: int) -> bool:
+def _all_led(
+    admin: AdminClient, shapes: Sequence[TopicShape], replication: int, answer_s: float
+) -> bool:
     """Whether every partition of every topic has a leader; missing topics are asked for."""
-    known = admin.list_topics(timeout=3).topics
+    known = admin.list_topics(timeout=answer_s).topics
     missing = [shape for shape in shapes if shape.name not in known]
     if missing:
         _create(admin, missing, replication)
@@ -111,7 +127,14 @@ def _check(admin: AdminClient, shapes: Sequence[TopicShape]) -> None:
             want = shape.config.get(name)
             value = configs[shape.name][name].value
             if want is not None and value != want:
-                raise TopicsUnfit(
-                    f"topic {shape.name} has {name}={value}, Rewindow needs {want}; "
-                    f"alter the topic's config, or choose another REWINDOW_PREFIX"
-                )
+                raise _misconfigured(shape.name, f"{name}={value}", want)
+        want, value = shape.config[_SIZE_CONFIG], configs[shape.name][_SIZE_CONFIG].value
+        if int(value) < int(want):
+            raise _misconfigured(shape.name, f"{_SIZE_CONFIG}={value}", f"at least {want}")
+
+
+def _misconfigured(topic: str, found: str, want: str) -> TopicsUnfit:
+    return TopicsUnfit(
+        f"topic {topic} has {found}, Rewindow needs {want}; "
+        f"alter the topic's config, or choose another REWINDOW_PREFIX"
+    )

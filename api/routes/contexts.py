@@ -1,5 +1,8 @@
-"""A context itself: made, read, changed, closed."""
+"""Contexts themselves: listed, made, read, changed, closed."""
 
+from typing import Final
+
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -9,13 +12,16 @@ from api.asking import ask, existing, unanswered
 from api.bodies import configure_body, patch_body
 from api.routing import json_response, reads, resource, writes
 from schemas.events import ContextTombstoned
+from schemas.limits import PAGE_CONTEXTS_MAX
 from streams.core.outcome import Configured, Patched, Tombstoned
 from streams.core.view import context_json
 from streams.store import Answered, Store
 
+LISTED_DEFAULT: Final = 50
+
 
 class ContextRoutes:
-    """PUT, GET and DELETE a context; PATCH its metadata."""
+    """List contexts; PUT, GET and DELETE a context; PATCH its metadata."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -24,6 +30,7 @@ class ContextRoutes:
         """What is served where."""
         path = "/v1/contexts/{id}"
         return [
+            resource("/v1/contexts", GET=reads(self._list, query=("prefix", "limit", "after"))),
             resource(
                 path,
                 GET=reads(self._get, query=()),
@@ -36,6 +43,17 @@ class ContextRoutes:
     async def _get(self, request: Request) -> Response:
         context_id = requests.context_id(request)
         return json_response(context_json(context_id, await existing(self._store, context_id)))
+
+    async def _list(self, request: Request) -> Response:
+        prefix = requests.text(request, "prefix") or ""
+        after = requests.text(request, "after")
+        limit = requests.number(request, "limit", LISTED_DEFAULT, least=1, most=PAGE_CONTEXTS_MAX)
+        found = await self._store.contexts(prefix, after, limit + 1)
+        listed = [context_json(context_id, head) for context_id, head in found[:limit]]
+        last = found[limit - 1][0] if len(found) > limit else None
+        return json_response(
+            b'{"contexts":[%b],"next":%b}' % (b",".join(listed), msgspec.json.encode(last))
+        )
 
     async def _put(self, request: Request, key: str) -> Response:
         context_id = requests.context_id(request)

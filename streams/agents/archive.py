@@ -25,6 +25,7 @@ from streams.archive.herald import Herald
 from streams.archive.row import ArchiveRow, row_of
 from streams.archive.status import ArchiveStatus
 from streams.archive.writer import ArchiveWriter, Written
+from streams.metrics import Metrics
 from streams.settings import StreamSettings
 
 log = structlog.get_logger()
@@ -59,9 +60,10 @@ class ArchiveAgent:
     loop as well. Raises `ArchiveUnfit` where the settings' address is none.
     """
 
-    def __init__(self, settings: StreamSettings, hot: Hot) -> None:
+    def __init__(self, settings: StreamSettings, hot: Hot, metrics: Metrics | None = None) -> None:
         assert settings.postgres is not None, "without Postgres there is no archive"
         kafka, topics = settings.librdkafka(), settings.topics
+        self._metrics = Metrics() if metrics is None else metrics
         self._rows_max = settings.archive_batch_size
         self._interval_s = settings.archive_flush_interval_ms / 1000
         self._writer = ArchiveWriter(settings.postgres.get_secret_value(), topics.facts)
@@ -164,6 +166,9 @@ class ArchiveAgent:
     def _tell(self, **changes: object) -> None:
         self._moved_at = time.monotonic()
         self._status = replace(self._status, pending_rows=len(self._pending), **changes)
+        self._metrics.archive_pending_rows.set(len(self._pending))
+        self._metrics.archive_pending_contexts.set(len({row.context_id for row in self._pending}))
+        self._metrics.archive_holes.set(self._status.holes)
 
     def _end(self) -> None:
         try:
@@ -295,7 +300,9 @@ class ArchiveAgent:
             for lane in self._lanes.values():
                 lane.announced = lane.next
         positions = {partition: lane.announced for partition, lane in self._lanes.items()}
+        began = time.monotonic()
         written = self._writer.write(self._pending, positions)
+        self._metrics.archive_flush_duration.observe(time.monotonic() - began)
         for partition, position in positions.items():
             self._lanes[partition].stored = position
         self._pending = []
@@ -317,6 +324,17 @@ class ArchiveAgent:
         if written.new_holes:
             self._heal_at = 0.0
             self._heal_pause_s = HEAL_FIRST_S
+        self._meter(written)
+
+    def _meter(self, written: Written) -> None:
+        metrics = self._metrics
+        metrics.archive_attempted.inc(written.attempted)
+        metrics.archive_inserted.inc(written.inserted)
+        metrics.archive_bytes_attempted.inc(written.bytes_attempted)
+        metrics.archive_bytes_inserted.inc(written.bytes_inserted)
+        metrics.archive_llm_token_count.inc(written.tokens_inserted)
+        metrics.archive_differing.inc(written.differing)
+        metrics.archive_refused.inc(written.refused)
 
     def _announce(self) -> None:
         reached = {partition: lane.next for partition, lane in self._lanes.items()}

@@ -5,6 +5,7 @@ that every record is folded once, whatever happens around it.
 """
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,7 +15,8 @@ import structlog
 from confluent_kafka import KafkaException
 from faust.types import EventT, StreamT
 
-from schemas.codec import encode_fact
+from schemas.codec import Unreadable, encode_fact, type_of
+from schemas.limits import LOG_RECORD_BYTES_MAX
 from schemas.topics import (
     HEADER_OFFSET,
     HEADER_PARTITION,
@@ -23,13 +25,17 @@ from schemas.topics import (
     Topics,
 )
 from streams import faust_seams
+from streams.core.outcome import Appended
 from streams.core.policies import Measures
-from streams.folding import fold_record
+from streams.folding import FoldedRecord, fold_record
+from streams.live import Live
+from streams.metrics import Metrics
 from streams.store import Answered
-from streams.tables.journal import Journal
+from streams.tables.journal import Journal, say_lost
 from streams.tables.lane import Lane, Outbound
 from streams.tables.record import Record
 from streams.tables.source import Source
+from streams.tracing import TRACING_OFF, Tracing
 from streams.waiters import Waiters
 
 log = structlog.get_logger()
@@ -39,6 +45,8 @@ ARRIVALS_MAX: Final = 500
 SLICE_S: Final = 0.01
 """The fold works this long before everything else on the loop gets its turn."""
 RETRY_S: Final = 1.0
+CUT_BYTES: Final = 64 << 10
+"""What is kept of the key and of the value of a record that is too large to be buried whole."""
 
 
 class FoldAgent:
@@ -50,13 +58,21 @@ class FoldAgent:
         journal: Journal,
         source: Source,
         waiters: Waiters,
+        live: Live,
         measures: Measures,
+        metrics: Metrics | None = None,
+        tracing: Tracing = TRACING_OFF,
     ) -> None:
         self._topics = topics
         self._journal = journal
         self._source = source
         self._waiters = waiters
+        self._live = live
         self._measures = measures
+        self._metrics = Metrics() if metrics is None else metrics
+        self._tracing = tracing
+        # It has to be asked for: where structlog was never set up, every level is enabled.
+        self._says_each = log.get_effective_level() == logging.DEBUG
         self._slice_ends = 0.0
 
     async def run(self, stream: StreamT[Any]) -> None:
@@ -101,8 +117,6 @@ class FoldAgent:
                 log.warning("the log can't be read, trying again", why=str(exc))
                 await asyncio.sleep(RETRY_S)
                 continue
-            if not self._journal.holds(lane):
-                return
             log.info(
                 "read the log beside Faust",
                 partition=lane.partition,
@@ -110,7 +124,12 @@ class FoldAgent:
                 next=found.reached,
                 records=len(found.records),
             )
+            if found.kept_from > lane.next:
+                say_lost(lane.partition, lane.next, found.kept_from)
+            self._metrics.holes.inc(found.reached - lane.next - len(found.records))
             for record in found.records:
+                if not self._journal.holds(lane):
+                    return
                 self._fold(lane, record)
                 await self._breathe()
             lane.next = max(lane.next, found.reached)
@@ -118,37 +137,72 @@ class FoldAgent:
 
     def _fold(self, lane: Lane, record: Record) -> None:
         """Store, publish the facts, answer. A crash before they are durable does it all again."""
+        began_ns = time.time_ns() if self._tracing.on else 0
+        hot = lane.tally.hot
         done = fold_record(lane, record, self._measures)
-        if done.unreadable is not None:
-            self._bury(lane, record, done.unreadable)
+        if isinstance(done, Unreadable):
+            return self._bury(lane, record, str(done))
+        event = done.event
         facts = ((folded.context_id, fact) for folded in done.results for fact in folded.facts)
         for number, (subject, fact) in enumerate(facts):
             fact_id = f"{record.partition}.{record.offset}.{number}"
-            value = encode_fact(fact, fact_id=fact_id, subject=subject)
+            value = encode_fact(fact, fact_id=fact_id, subject=subject, trail=event.trail)
             lane.emit(Outbound(self._topics.facts, subject.encode(), value, {}))
         for folded in done.results:
             answered = Answered(folded.outcome, folded.head)
-            self._waiters.answer(lane.partition, folded.context_id, done.event_id, answered)
+            self._waiters.answer(lane.partition, folded.context_id, event.id, answered)
+            self._live.publish(folded)
+        # Only a watermark makes the tail shorter.
+        self._metrics.folded(event, done.results, trimmed=max(0, hot - lane.tally.hot))
+        if self._tracing.on:
+            self._tracing.folded(self._topics.log, record, event, began_ns)
+        if self._says_each:
+            _say(record, done)
+        return None
 
     def _bury(self, lane: Lane, record: Record, reason: str) -> None:
+        self._metrics.dead.inc()
         log.warning(
             "a record can't be understood, see the dead-letter topic",
             partition=record.partition,
             offset=record.offset,
             reason=reason,
         )
+        key, value = record.key, record.value
+        size = len(key or b"") + len(value or b"")
+        if size > LOG_RECORD_BYTES_MAX:
+            # Compressed it was small enough for the log; unpacked, no other topic takes it.
+            reason = f"{reason} (the first bytes of {size}; the rest is in the log)"
+            key, value = (part and part[:CUT_BYTES] for part in (key, value))
         headers = {
             HEADER_REASON: reason.encode(),
             HEADER_TOPIC: self._topics.log.encode(),
             HEADER_PARTITION: b"%d" % record.partition,
             HEADER_OFFSET: b"%d" % record.offset,
         }
-        lane.emit(Outbound(self._topics.dead, record.key, record.value, headers))
+        lane.emit(Outbound(self._topics.dead, key, value, headers))
 
     async def _breathe(self) -> None:
         if time.monotonic() > self._slice_ends:
             await asyncio.sleep(0)
             self._slice_ends = time.monotonic() + SLICE_S
+
+
+def _say(record: Record, done: FoldedRecord) -> None:
+    """A line for each context that the event was about, without a word of what it says."""
+    for folded in done.results:
+        head, outcome = folded.head, folded.outcome
+        log.debug(
+            "event folded",
+            context_id=folded.context_id,
+            seq=outcome.last_seq if isinstance(outcome, Appended) else None,
+            version=None if head is None else head.version,
+            type=type_of(done.event.data),
+            outcome=type(outcome).__name__,
+            request_id=done.event.trail.request_id,
+            partition=record.partition,
+            offset=record.offset,
+        )
 
 
 def _by_partition(events: Iterable[EventT[Any]]) -> dict[int, list[Record]]:

@@ -20,6 +20,9 @@ log = structlog.get_logger()
 
 PERIOD_S: Final = 1.0
 PERIOD_WHILE_BEHIND_S: Final = 0.25
+STILL_S: Final = 0.9
+"""How long a partition stands still before it is read here: less, and Faust may only be busy with
+another one."""
 """Until a partition has caught up, requests to it wait; so the look is more frequent."""
 ANSWER_S: Final = 3.0
 
@@ -32,7 +35,7 @@ class LagWatch:
         self._journal = journal
         self._source = source
         self._agent = agent
-        self._seen: dict[int, int] = {}
+        self._moved: dict[int, tuple[int, float]] = {}
 
     async def run(self) -> None:
         """Look again and again. Never returns."""
@@ -58,7 +61,14 @@ class LagWatch:
             self.silent_since = None
             log.info("the broker answers again")
         lane.end = bounds.end
-        stands_still = self._seen.get(lane.partition) == lane.next
-        self._seen[lane.partition] = lane.next
-        if stands_still and lane.next < bounds.end:
+        if lane.next < bounds.end and self._still_s(lane) >= STILL_S:
             await self._agent.read_on(lane, bounds.end)
+
+    def _still_s(self, lane: Lane) -> float:
+        """How long ago it was first seen where it stands."""
+        now = time.monotonic()
+        next_offset, since = self._moved.get(lane.partition, (-1, now))
+        if next_offset != lane.next:
+            since = now
+        self._moved[lane.partition] = (lane.next, since)
+        return now - since

@@ -45,9 +45,9 @@ class Facts:
         self._topic = topic
         self._consumer = Consumer(
             {
-                **kafka,
                 # The client insists on a name; no group is joined, and nothing is committed to it.
                 "group.id": "rewindow-archive",
+                **kafka,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 # Never jump by itself: what is lost has to be seen.

@@ -22,12 +22,16 @@ from unnest(%(partitions)s::integer[]) as wanted (partition);
 copy staged from stdin (format binary);
 
 -- name: insert_staged
-insert into messages (
-    context_id, seq, version, role, body, token_count, event_id, inserted_at
+with inserted as (
+    insert into messages (
+        context_id, seq, version, role, body, token_count, event_id, inserted_at
+    )
+    select context_id, seq, version, role, body, token_count, event_id, inserted_at::timestamptz
+    from staged
+    on conflict do nothing
+    returning token_count, octet_length(body::text) as bytes
 )
-select context_id, seq, version, role, body, token_count, event_id, inserted_at::timestamptz
-from staged
-on conflict do nothing;
+select count(*), coalesce(sum(bytes), 0), coalesce(sum(token_count), 0) from inserted;
 
 -- name: differing
 -- Asked only when fewer rows went in than were staged.

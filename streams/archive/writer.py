@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg.errors import ProgramLimitExceeded
 
 from streams.archive.connection import conninfo_of, reason_of
@@ -36,10 +37,15 @@ class Hole(NamedTuple):
 
 
 class Written(Struct, frozen=True):
-    """What a batch came to. `watermarks`: for each partition the contexts touched, with the seq up
-    to which each is complete. `differing`, `refused` and `new_holes` were logged as alarms."""
+    """What a batch came to: messages `attempted`, of which `inserted` were not there before, with
+    the bytes of their bodies. `watermarks`: for each partition the contexts touched, with the seq
+    up to which each is complete. `differing`, `refused` and `new_holes` were logged as alarms."""
 
+    attempted: int = 0
     inserted: int = 0
+    bytes_attempted: int = 0
+    bytes_inserted: int = 0
+    tokens_inserted: int = 0
     watermarks: dict[int, dict[str, int]] = {}
     differing: int = 0
     refused: int = 0
@@ -84,9 +90,11 @@ class ArchiveWriter:
             except Unstorable:
                 takeable = [row for row in rows if self._takes(connection, row)]
                 written = self._write(connection, takeable, positions)
-        refused = len(rows) - len(takeable)
-        return Written(
-            written.inserted, written.watermarks, written.differing, refused, written.new_holes
+        return replace(
+            written,
+            attempted=len(rows),
+            bytes_attempted=_bytes_of(rows),
+            refused=len(rows) - len(takeable),
         )
 
     def positions(self, partitions: Collection[int]) -> dict[int, int]:
@@ -160,9 +168,19 @@ class ArchiveWriter:
             connection.execute(QUERIES["lock_partitions"], asked)
             if rows:
                 inserted = _inserted(connection, data)
-                differing = 0 if inserted == len(rows) else _alarmed_of_differing(connection)
+                whole = inserted.messages == len(rows)
+                differing = 0 if whole else _alarmed_of_differing(connection)
                 watermarks, new_holes = _advanced(connection, rows)
-                written = Written(inserted, watermarks, differing, 0, new_holes)
+                written = Written(
+                    attempted=len(rows),
+                    inserted=inserted.messages,
+                    bytes_attempted=_bytes_of(rows),
+                    bytes_inserted=inserted.bytes,
+                    tokens_inserted=inserted.tokens,
+                    watermarks=watermarks,
+                    differing=differing,
+                    new_holes=new_holes,
+                )
             if positions:
                 self._save(connection, positions)
         return written
@@ -191,11 +209,24 @@ class ArchiveWriter:
         return True
 
 
-def _inserted(connection: Connection, data: bytes) -> int:
+class _Inserted(NamedTuple):
+    messages: int
+    bytes: int
+    tokens: int
+
+
+def _inserted(connection: Connection, data: bytes) -> _Inserted:
     with connection.cursor() as cursor:
         with cursor.copy(QUERIES["copy_staged"]) as copy:
             copy.write(data)
-        return cursor.execute(QUERIES["insert_staged"]).rowcount
+        row = cursor.execute(QUERIES["insert_staged"]).fetchone()
+    assert row is not None, "an aggregate always has a row"
+    # A sum of bigints is a numeric.
+    return _Inserted(*(int(number) for number in row))
+
+
+def _bytes_of(rows: Sequence[ArchiveRow]) -> int:
+    return sum(len(row.body) for row in rows)
 
 
 def _alarmed_of_differing(connection: Connection) -> int:

@@ -64,7 +64,7 @@ class ControlAnswer(Struct, frozen=True, array_like=True):
 
 class Head(Struct, frozen=True, array_like=True):
     """Times in milliseconds of the broker's clock; `offset` is the fence: the log offset of the
-    last event folded into this head."""
+    last event folded into this head. `trimmed_version`: of the newest message that was trimmed."""
 
     offset: int
     created_at: int
@@ -82,6 +82,7 @@ class Head(Struct, frozen=True, array_like=True):
     window: Window = Window()
     answers: tuple[ControlAnswer, ...] = ()
     rules: int = RULES
+    trimmed_version: int = 0
 
     @property
     def needs_compaction(self) -> bool:

@@ -44,6 +44,13 @@ class MessageJson(Struct, frozen=True, omit_defaults=True):
 _message_decoder = msgspec.json.Decoder(MessageJson)
 
 
+class _Version(Struct):
+    version: int
+
+
+_version_decoder = msgspec.json.Decoder(_Version)
+
+
 class Answer(Struct, frozen=True, array_like=True):
     """What an append was answered, kept under its idempotency key."""
 
@@ -125,6 +132,11 @@ def event_hash_of(row: bytes) -> bytes | None:
 def json_of(row: bytes) -> bytes:
     """The JSON that a reader gets; empty where nothing of the message is left to show."""
     return row[PREFIX_BYTES:]
+
+
+def version_of(row: bytes) -> int:
+    """The version in which a message came."""
+    return _version_decoder.decode(json_of(row)).version
 
 
 def message_of(row: bytes) -> MessageJson:

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from schemas.limits import TRIMMED_ROWS_PER_EVENT_MAX
 from streams.core.head import Head
-from streams.core.rows import Draft, answer_key, event_hash_of, message_key
+from streams.core.rows import Draft, answer_key, event_hash_of, message_key, version_of
 from streams.core.window import first_live_seq
 
 
@@ -20,10 +20,12 @@ def trimmed(head: Head, context: bytes, tail_keep: int, draft: Draft) -> Head:
         upto = min(upto, needed - 1)
     if upto <= head.trimmed_seq:
         return head
+    version = head.trimmed_version
     for seq in range(head.trimmed_seq + 1, upto + 1):
         key = message_key(context, seq)
         if (row := draft.get(key)) is not None:
             if (event_hash := event_hash_of(row)) is not None:
                 draft.delete(answer_key(context, event_hash))
             draft.delete(key)
-    return replace(head, trimmed_seq=upto)
+            version = version_of(row)
+    return replace(head, trimmed_seq=upto, trimmed_version=version)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from streams.core.rows import POSITION_KEY
+from streams.core.tally import TALLY_KEY
 
 Rows = Iterable[tuple[bytes, bytes]]
 
@@ -32,7 +33,7 @@ def digest_of(partition: int, windows: Rows, tails: Rows) -> Digest:
             position = int(value)
         else:
             _add(heads, key, value)
-            contexts += 1
+            contexts += key != TALLY_KEY
     messages = hashlib.sha256()
     rows = 0
     for key, value in tails:

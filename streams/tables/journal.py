@@ -15,10 +15,11 @@ import structlog
 
 from schemas.topics import TAILS, WINDOWS
 from streams.core.rows import POSITION_KEY
+from streams.metrics import Metrics
 from streams.settings import StreamSettings
 from streams.tables.lane import Flight, Lane
 from streams.tables.overlay import Overlay
-from streams.tables.restore import TablesUnfit, restore
+from streams.tables.restore import TablesUnfit, outgrown, restore
 from streams.tables.source import Bounds, Source
 from streams.tables.table import JournaledTable
 from streams.tables.transaction import Fenced, TransactionWriter
@@ -31,17 +32,30 @@ UNFLUSHED_EVENTS_MAX: Final = 4000
 """Events folded and not yet committed, over all lanes; beyond it nothing more is folded."""
 
 PACE_S: Final = 0.05
-PACE_FROM_EVENTS: Final = 64
-"""Behind a backlog a lane begins a transaction at most every `PACE_S`, so that they stay large:
-at 8 partitions that was worth a factor of 1.7. An idle lane flushes at once."""
+"""A lane begins a transaction at most every `PACE_S`: one costs the broker some 4 ms of CPU, be it
+of one row or of two hundred, and no answer waits for it. An idle lane flushes at once."""
+
+REJOIN_S: Final = 5.0
+"""How much longer than two sessions a fenced node may wait for its next assignment."""
 
 THREADS_MAX: Final = 64
+
+
+def say_lost(partition: int, first: int, kept_from: int) -> None:
+    """The alarm for a hole that no transaction left."""
+    log.error(
+        "events were deleted by retention before they were folded; their effects are lost",
+        partition=partition,
+        first=first,
+        last=kept_from - 1,
+    )
 
 
 class Journal:
     """Owns the lanes. `on_failure` is told of what the node can't go on after.
 
-    `lanes` holds a lane for each partition that can be folded and read now.
+    `lanes` holds a lane for each partition that can be folded and read now. `unbroken`: those of
+    them in which nobody has folded what we had not, since we had them last.
     """
 
     def __init__(
@@ -51,14 +65,18 @@ class Journal:
         windows: JournaledTable,
         tails: JournaledTable,
         on_failure: Callable[[Exception], None],
+        metrics: Metrics | None = None,
     ) -> None:
         self.lanes: dict[int, Lane] = {}
+        self.unbroken: set[int] = set()
         self.rows_restored = 0
         self._settings = settings
         self._source = source
         self._tables: Mapping[str, JournaledTable] = {WINDOWS: windows, TAILS: tails}
         self._on_failure = on_failure
+        self._metrics = Metrics() if metrics is None else metrics
         self._writers: dict[int, TransactionWriter] = {}
+        self._left: dict[int, int] = {}
         self._threads = ThreadPoolExecutor(THREADS_MAX, "journal")
         self._room = asyncio.Event()
         self._room.set()
@@ -71,9 +89,11 @@ class Journal:
         1. forget every lane of the former assignment;
         2. fence whoever wrote the partitions before, ourselves included;
         3. restore both tables up to the end of their changelogs;
-        4. open a lane at the offset behind the position row.
+        4. leave out the partitions that somebody has written since: they have another owner by now,
+           and the two tables may be of different moments;
+        5. open a lane at the offset behind the position row.
 
-        Raises `TablesUnfit`, `Fenced`, `KafkaException`.
+        Raises `TablesUnfit`, `KafkaException`.
         """
         started = time.monotonic()
         self.forget()
@@ -86,7 +106,16 @@ class Journal:
         bounds = await asyncio.gather(
             *(self._in_thread(self._source.bounds, p) for p in partitions)
         )
-        self.lanes = {p: self._lane(p, b) for p, b in zip(partitions, bounds, strict=True)}
+        grown = await asyncio.gather(
+            *(self._in_thread(self._outgrown, table, partitions) for table in self._tables.values())
+        )
+        lost = set[int]().union(*grown)
+        self.lanes = {
+            p: self._lane(p, b) for p, b in zip(partitions, bounds, strict=True) if p not in lost
+        }
+        self.unbroken = {p for p, lane in self.lanes.items() if lane.next <= self._left.get(p, -1)}
+        for partition in lost:
+            self._lost(partition, Fenced(f"partition {partition} was written during its restore"))
         log.info(
             "partitions taken",
             partitions=sorted(partitions),
@@ -106,12 +135,16 @@ class Journal:
         dbs = {p: table.db(p) for p in partitions}
         return restore(self._settings.librdkafka(), table.changelog, dbs, table.offset_key)
 
+    def _outgrown(self, table: JournaledTable, partitions: Collection[int]) -> set[int]:
+        dbs = {p: table.db(p) for p in partitions}
+        return outgrown(self._settings.librdkafka(), table.changelog, dbs, table.offset_key)
+
     def _lane(self, partition: int, bounds: Bounds) -> Lane:
         windows, tails = (
             Overlay(table.db(partition), table.offset_key) for table in self._tables.values()
         )
         position = windows.get(POSITION_KEY)
-        if position is None and next(windows.rows_stored(), None) is not None:
+        if position is None and not (windows.is_empty() and tails.is_empty()):
             raise TablesUnfit(
                 f"the tables of partition {partition} hold rows but no position: a rebuild was "
                 "interrupted; run `rewindow rebuild` again"
@@ -123,12 +156,7 @@ class Journal:
                 f"ends at {bounds.end}: it was made anew; run `rewindow rebuild`"
             )
         if next_offset < bounds.start:
-            log.error(
-                "events were deleted by retention before they were folded; their effects are lost",
-                partition=partition,
-                first=next_offset,
-                last=bounds.start - 1,
-            )
+            say_lost(partition, next_offset, bounds.start)
             next_offset = bounds.start
         return Lane(partition, windows, tails, next_offset=next_offset, target=bounds.end)
 
@@ -142,7 +170,7 @@ class Journal:
         self._make_room()
 
     def _drop(self, partition: int) -> None:
-        del self.lanes[partition]
+        self._left[partition] = self.lanes.pop(partition).next
         if (writer := self._writers.pop(partition, None)) is not None:
             writer.abandon()
 
@@ -174,13 +202,13 @@ class Journal:
         return {p: lane.durable for p, lane in self.lanes.items()}
 
     async def _keep_flushing(self, lane: Lane) -> None:
-        last = 0.0
         try:
             while self.holds(lane) and lane.unlifted:
-                if self._unflushed() > PACE_FROM_EVENTS:
-                    await asyncio.sleep(last + PACE_S - time.monotonic())
-                last = time.monotonic()
-                await self._flush(lane)
+                await asyncio.sleep(lane.flushed_at + PACE_S - time.monotonic())
+                # It may have gone meanwhile, and have come back as another lane.
+                if self.holds(lane):
+                    lane.flushed_at = time.monotonic()
+                    await self._flush(lane)
         except Fenced as exc:
             self._fenced(lane, exc)
         except Exception as exc:
@@ -195,6 +223,7 @@ class Journal:
         2. RocksDB is written, the table with the position last;
         3. the overlay is dropped and the source offset may be committed.
         """
+        began = time.monotonic()
         flight = lane.lift()
         offsets = await self._in_thread(self._commit, self._writers[lane.partition], flight)
         if not self.holds(lane):
@@ -203,6 +232,7 @@ class Journal:
         windows = offsets[self._tables[WINDOWS].changelog]
         # The marker of the commit lies behind the last row.
         lane.store(flight, windows + 1, None if tails is None else tails + 1)
+        self._metrics.flush_duration.observe(time.monotonic() - began)
         self._make_room()
 
     def _commit(self, writer: TransactionWriter, flight: Flight) -> dict[str, int]:
@@ -215,13 +245,16 @@ class Journal:
 
     def _fenced(self, lane: Lane, exc: Fenced) -> None:
         """Nothing was stored. We are about to learn that we were expelled, and to be assigned."""
-        if not self.holds(lane):
-            return
+        if self.holds(lane):
+            self._drop(lane.partition)
+            self._make_room()
+            self._lost(lane.partition, exc)
+
+    def _lost(self, partition: int, exc: Fenced) -> None:
+        self._metrics.fenced.inc()
         log.warning("fenced: the partition has another owner now", why=str(exc))
-        self._drop(lane.partition)
-        self._make_room()
-        patience_s = 2 * self._settings.session_timeout_s + 5
-        asyncio.get_running_loop().call_later(patience_s, self._still_without, lane.partition, exc)
+        patience_s = 2 * self._settings.session_timeout_s + REJOIN_S
+        asyncio.get_running_loop().call_later(patience_s, self._still_without, partition, exc)
 
     def _still_without(self, partition: int, exc: Fenced) -> None:
         owned = self._tables[WINDOWS].owned()

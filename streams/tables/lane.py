@@ -2,10 +2,12 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from streams.core.head import Head, decode_head, encode_head
 from streams.core.rows import POSITION_KEY, json_of, message_key
+from streams.core.tally import TALLY_KEY, Tally, decode_tally, encode_tally, tally_of
 from streams.tables.overlay import Overlay, Writes
 
 HEADS_KEPT: Final = 4096
@@ -32,7 +34,8 @@ class Flight(NamedTuple):
 
 class Lane:
     """`next`: the log offset that is folded next. `target`: the end of the log when the partition
-    was assigned. `turn`: held by whoever feeds records to the fold, so that they stay in order."""
+    was assigned. `tally`: of all its heads. `turn`: held by whoever feeds records to the fold, so
+    that they stay in order."""
 
     def __init__(
         self, partition: int, windows: Overlay, tails: Overlay, *, next_offset: int, target: int
@@ -45,11 +48,12 @@ class Lane:
         self.end = target
         self.durable = next_offset
         self.turn = asyncio.Lock()
+        self.flushed_at = 0.0
         self.flushing: asyncio.Task[None] | None = None
         self._outbound: list[Outbound] = []
         self._heads: OrderedDict[str, Head] = OrderedDict()
         self._lifted = next_offset
-        self._pending_bytes = 0
+        self.tally = self._tally_found()
 
     @property
     def caught_up(self) -> bool:
@@ -74,10 +78,25 @@ class Lane:
         self._keep(context_id, head)
         return head
 
+    def heads_from(self, start: bytes) -> Iterator[tuple[bytes, Head]]:
+        """The contexts from an id's bytes on, in their order; used up before anything is folded."""
+        for key, row in self.windows.items_from(start):
+            # Our own rows begin with NUL, which no id does.
+            if not key.startswith(b"\0"):
+                yield key, decode_head(row)
+
     def put_head(self, context_id: str, head: Head) -> None:
         """Write a context's head."""
+        self.tally = self.tally.moved(self.head(context_id), head)
         self.windows.put(context_id.encode(), encode_head(head))
         self._keep(context_id, head)
+
+    def _tally_found(self) -> Tally:
+        row = self.windows.get(TALLY_KEY)
+        if row is not None:
+            return decode_tally(row)
+        # There are no heads yet, or they come from a version that kept no tally.
+        return tally_of(head for _, head in self.heads_from(b""))
 
     def _keep(self, context_id: str, head: Head) -> None:
         self._heads[context_id] = head
@@ -90,7 +109,8 @@ class Lane:
         self._outbound.append(outbound)
 
     def lift(self) -> Flight:
-        """Take everything folded so far into one transaction, the position row with it."""
+        """Take everything folded so far into one transaction, tally and position row with it."""
+        self.windows.put(TALLY_KEY, encode_tally(self.tally))
         self.windows.put(POSITION_KEY, b"%d" % (self.next - 1))
         outbound, self._outbound = self._outbound, []
         self._lifted = self.next

@@ -1,6 +1,8 @@
 """One partition of one table: its RocksDB, under the rows that are not stored yet."""
 
 from collections.abc import Iterator, Sequence
+from heapq import merge
+from operator import itemgetter
 from typing import cast
 
 from rocksdict import Rdict, WriteBatch
@@ -39,6 +41,20 @@ class Overlay:
                 values = [rows.get(k, v) for k, v in zip(keys, values, strict=True)]
         return values
 
+    def items_from(self, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The newest rows from a key on, in the order of the keys. To be used up before the next
+        row is put."""
+        unstored = self._flying | self._pending
+        fresh = iter(sorted((k, v) for k, v in unstored.items() if k >= start))
+        stored = (
+            (k, v)
+            for k, v in cast(Iterator[tuple[bytes, bytes]], self._db.items(from_key=start))
+            if k not in unstored and k != self._offset_key
+        )
+        for key, value in merge(fresh, stored, key=itemgetter(0)):
+            if value is not None:
+                yield key, value
+
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write a row. The last write of a key decides its place in the batch, so that a head never
         comes before the rows that it counts."""
@@ -62,6 +78,10 @@ class Overlay:
         batch.put(self._offset_key, b"%d" % changelog_offset)
         self._db.write(batch)
         self._flying = {}
+
+    def is_empty(self) -> bool:
+        """Whether RocksDB holds no row."""
+        return next(self.rows_stored(), None) is None
 
     def rows_stored(self) -> Iterator[tuple[bytes, bytes]]:
         """The rows that RocksDB holds now, in the order of the keys, whatever comes after.

@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from rocksdict import Rdict, WriteBatch
 
 from schemas.limits import CONTEXT_ID_BYTES_MAX
 from streams.settings import KafkaConfig
+from streams.tables.source import bounds_of
 
 ROWS_PER_READ: Final = 5000
 READ_S: Final = 0.05
@@ -35,9 +36,10 @@ def restore(kafka: KafkaConfig, topic: str, dbs: Mapping[int, Rdict], offset_key
     """
     consumer = Consumer(
         {
-            **kafka,
             "group.id": "rewindow-restore",
+            **kafka,
             "enable.auto.commit": False,
+            "auto.offset.reset": "error",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 50,
@@ -61,15 +63,41 @@ def restore(kafka: KafkaConfig, topic: str, dbs: Mapping[int, Rdict], offset_key
         consumer.close()
 
 
+def outgrown(
+    kafka: KafkaConfig, topic: str, dbs: Mapping[int, Rdict], offset_key: bytes
+) -> set[int]:
+    """The partitions whose changelog has got records, committed or not, behind what was restored;
+    blocks. Raises `KafkaException`.
+
+    Whoever has fenced the others and restores is the only one who may write.
+    """
+    consumer = Consumer(
+        {"group.id": "rewindow-restore", **kafka, "isolation.level": "read_uncommitted"}
+    )
+    try:
+        grown = set()
+        for partition, db in dbs.items():
+            start, end = bounds_of(consumer, topic, partition, MARKER_S)
+            if end > max(start, _stored(db, offset_key) + 1):
+                grown.add(partition)
+        return grown
+    finally:
+        consumer.close()
+
+
+def _stored(db: Rdict, offset_key: bytes) -> int:
+    stored = db.get(offset_key)
+    return -1 if stored is None else int(stored)
+
+
 def _span(
     consumer: Consumer, topic: str, partition: int, db: Rdict, offset_key: bytes
 ) -> tuple[int, int]:
     """From where to where to read."""
-    stored = db.get(offset_key)
-    have = -1 if stored is None else int(stored)
+    have = _stored(db, offset_key)
     deadline = time.monotonic() + MARKER_S
     while True:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+        low, high = bounds_of(consumer, topic, partition, MARKER_S)
         # The marker of our own last commit may not be in the log yet.
         if have < high:
             if have + 1 < low:
@@ -97,8 +125,9 @@ def _copy(
         assert offset is not None
         if (error := message.error()) is not None:
             # position() does not move over markers; the end of a partition is an event.
-            at_end = error.code() == KafkaError._PARTITION_EOF
-            if at_end and offset >= ends.get(partition, offset + 1):
+            if error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            if offset >= ends.get(partition, offset + 1):
                 reached[partition] = offset - 1
                 del ends[partition]
             continue

@@ -5,15 +5,21 @@ it can't tell from a skipped record. The log itself can.
 """
 
 import threading
+import time
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.settings import KafkaConfig
 from streams.tables.record import Record
 
 RECORDS_PER_READ: Final = 500
+BYTES_PER_READ: Final = 32 << 20
 READ_S: Final = 0.05
+ANSWER_S: Final = 10.0
+MOVING: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+"""What a broker says of a partition for a moment after its start, or while the leader changes."""
+LOOK_AGAIN_S: Final = 0.1
 SILENCE_READS: Final = 200
 """Reads of `READ_S` without a word from the broker before it counts as gone (10 s)."""
 
@@ -26,10 +32,27 @@ class Bounds(NamedTuple):
 
 
 class Visible(NamedTuple):
-    """Every committed record from where the read began up to `reached`, which is not included."""
+    """Every committed record from where the read began up to `reached`, which is not included.
+
+    `kept_from`: the first offset that retention has left.
+    """
 
     records: list[Record]
     reached: int
+    kept_from: int
+
+
+def bounds_of(consumer: Consumer, topic: str, partition: int, timeout_s: float) -> Bounds:
+    """Where a partition starts and ends now; blocks. Raises `KafkaException`."""
+    at = TopicPartition(topic, partition)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return Bounds(*consumer.get_watermark_offsets(at, timeout=timeout_s))
+        except KafkaException as exc:
+            if exc.args[0].code() not in MOVING or time.monotonic() > deadline:
+                raise
+        time.sleep(LOOK_AGAIN_S)
 
 
 class Source:
@@ -40,8 +63,8 @@ class Source:
         self._lock = threading.Lock()
         self._consumer = Consumer(
             {
-                **kafka,
                 "group.id": "rewindow-source",
+                **kafka,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
@@ -50,34 +73,36 @@ class Source:
             }
         )
 
-    def bounds(self, partition: int, timeout_s: float = 10) -> Bounds:
+    def bounds(self, partition: int, timeout_s: float = ANSWER_S) -> Bounds:
         """Where the partition starts and ends now. Raises `KafkaException`."""
         with self._lock:
-            start, end = self._consumer.get_watermark_offsets(
-                TopicPartition(self._topic, partition), timeout=timeout_s
-            )
-        return Bounds(start, end)
+            return self._bounds(partition, timeout_s)
 
     def visible(self, partition: int, start: int, end: int) -> Visible:
-        """The committed records in [start, end), at most `RECORDS_PER_READ` of them or a few more.
+        """The committed records in [start, end), as many as one piece holds (`RECORDS_PER_READ`,
+        `BYTES_PER_READ`) or a few more.
 
         Raises `KafkaException` when the broker is silent.
         """
         with self._lock:
             self._consumer.assign([TopicPartition(self._topic, partition, start)])
             try:
-                return self._read(start, end)
+                records, reached = self._read(start, end)
             finally:
                 self._consumer.unassign()
+            return Visible(records, reached, self._bounds(partition, ANSWER_S).start)
 
     def close(self) -> None:
         """End the connections."""
         with self._lock:
             self._consumer.close()
 
-    def _read(self, start: int, end: int) -> Visible:
+    def _bounds(self, partition: int, timeout_s: float) -> Bounds:
+        return bounds_of(self._consumer, self._topic, partition, timeout_s)
+
+    def _read(self, start: int, end: int) -> tuple[list[Record], int]:
         records: list[Record] = []
-        reached = start
+        reached, size = start, 0
         for _ in range(SILENCE_READS):
             for message in self._consumer.consume(RECORDS_PER_READ, READ_S):
                 offset = message.offset()
@@ -86,15 +111,18 @@ class Source:
                     raise KafkaException(error)
                 assert offset is not None
                 if error is not None or offset >= end:
-                    return Visible(records, max(reached, min(offset, end)))
-                partition = message.partition()
-                assert partition is not None
-                records.append(
-                    Record(
-                        partition, offset, message.timestamp()[1], message.key(), message.value()
-                    )
-                )
+                    return records, max(reached, min(offset, end))
+                records.append(_record(message))
                 reached = offset + 1
-            if reached >= end or len(records) >= RECORDS_PER_READ:
-                return Visible(records, reached)
+                size += len(message)
+            full = len(records) >= RECORDS_PER_READ or size >= BYTES_PER_READ
+            if full or reached >= end:
+                return records, reached
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{self._topic} is silent"))
+
+
+def _record(message: Message) -> Record:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    return Record(partition, offset, message.timestamp()[1], message.key(), message.value())

@@ -39,6 +39,11 @@ class JournaledTable(faust.Table[bytes, bytes]):
         tps = self.app.assignor.assigned_actives()
         return {tp.partition for tp in tps if tp.topic == self.changelog}
 
+    def owners(self) -> dict[str, list[int]]:
+        """The partitions of every node of the group, by its address."""
+        nodes = self.app.router.tables_metadata()
+        return {str(url): list(topics.get(self.changelog, ())) for url, topics in nodes.items()}
+
     async def on_rebalance(
         self,
         assigned: set[TP],
@@ -46,10 +51,17 @@ class JournaledTable(faust.Table[bytes, bytes]):
         newly_assigned: set[TP],
         generation_id: int = 0,
     ) -> None:
-        """Open the RocksDBs as Faust does, then hand the partitions over."""
+        """Close the RocksDBs of what went, open the others as Faust does, and hand them over."""
+        gone = (tp.partition for tp in revoked if tp.topic == self.changelog)
+        faust_seams.close_partitions(self, gone)
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
         if self.on_owned is not None:
             await self.on_owned(self.owned())
+
+    async def on_stop(self) -> None:
+        """Close every RocksDB."""
+        await super().on_stop()
+        faust_seams.close_partitions(self, range(self.partitions or 0))
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise TypeError(f"table {self.name} is written by the journal, in batches")

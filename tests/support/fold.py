@@ -72,7 +72,10 @@ class World:
         """Fold an event that comes next in the log, or one that is delivered again."""
         if offset is None:
             offset, self.next = self.next, self.next + 1
-        at = At(offset, START_MS + 1000 * offset)
+        return self.fold_at(event, At(offset, START_MS + 1000 * offset))
+
+    def fold_at(self, event: LogEvent, at: At) -> list[Folded]:
+        """Fold an event that a real log holds."""
         results = []
         for folded in fold(event, at, self, self, self._measures):
             self._store(folded)

@@ -1,7 +1,7 @@
 """The store's port over dictionaries: the real codec and the real fold, no broker and no disk."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from schemas.codec import decode_event, encode_event
 from schemas.events import LogEvent
@@ -11,7 +11,10 @@ from streams.core.outcome import Outcome
 from streams.core.rows import json_of, message_key
 from streams.core.tokens import Measure
 from streams.core.window import Shown, show
-from streams.store import Answered, Health, Unavailable
+from streams.following import follow
+from streams.live import Live
+from streams.news import News
+from streams.store import Answered, Census, Health, Unavailable
 
 FIRST_MS = 1_780_000_000_000
 """When the first record came in, by a clock that goes on by a millisecond a record."""
@@ -20,8 +23,9 @@ FIRST_MS = 1_780_000_000_000
 class MemoryStore:
     """One partition. Every event goes through its bytes, as it would through the log.
 
-    `log`: the events so far. `outage`: raised by every read and write while it is set. `outcome`:
-    the answer to every write while it is set. `report`: what `health` says.
+    `log`: the events so far. `live`: the hub of its followers. `outage`: raised by every read and
+    write while it is set. `outcome`: the answer to every write while it is set. `report`: what
+    `health` says.
     """
 
     def __init__(self, measure: Callable[[str], Measure]) -> None:
@@ -29,6 +33,7 @@ class MemoryStore:
         self._heads: dict[str, Head] = {}
         self._rows: dict[bytes, bytes] = {}
         self._changed = asyncio.Condition()
+        self.live = Live()
         self.log: list[LogEvent] = []
         self.outage: Exception | None = None
         self.outcome: Outcome | None = None
@@ -50,6 +55,7 @@ class MemoryStore:
                 self._rows[key] = row
         if folded.head is not None:
             self._heads[folded.context_id] = folded.head
+        self.live.publish(folded)
         async with self._changed:
             self._changed.notify_all()
         return Answered(folded.outcome, folded.head)
@@ -57,6 +63,20 @@ class MemoryStore:
     async def head(self, context_id: str) -> Head | None:
         self._check()
         return self._heads.get(context_id)
+
+    def owner(self, _context_id: str) -> str | None:
+        return None
+
+    def census(self) -> Census:
+        return Census(1, frozenset({0}))
+
+    async def contexts(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
+        self._check()
+        ids = sorted(
+            (name for name in self._heads if name.startswith(prefix)), key=lambda n: n.encode()
+        )
+        rest = [n for n in ids if after is None or n.encode() > after.encode()]
+        return [(name, self._heads[name]) for name in rest[:limit]]
 
     async def show(self, context_id: str, budget: int | None) -> tuple[Head, Shown] | None:
         self._check()
@@ -84,12 +104,32 @@ class MemoryStore:
             return False
         return True
 
+    def follow(self, context_id: str, cursor: int | None) -> AsyncGenerator[News, None]:
+        return follow(self.live, _Hot(self._heads, self._rows, context_id), context_id, cursor)
+
     def health(self) -> Health:
         return self.report
 
     def _check(self) -> None:
         if self.outage is not None:
             raise self.outage
+
+
+class _Hot:
+    """See `streams.following.Hot`."""
+
+    partition = 0
+
+    def __init__(self, heads: dict[str, Head], rows: dict[bytes, bytes], context_id: str) -> None:
+        self._heads = heads
+        self._rows = rows
+        self._context_id = context_id
+
+    def head(self) -> Head:
+        return self._heads[self._context_id]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self._rows.get(key) for key in keys]
 
 
 class _Heads:

@@ -1,0 +1,135 @@
+"""What is seen of every request: an id that goes with it, its time, its errors, its span."""
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from typing import Any, Final
+
+from opentelemetry.trace import Span, StatusCode
+from structlog.contextvars import bound_contextvars
+
+from api.problems import PROBLEM, Decided, Problem, response_to
+from schemas.trail import NO_TRAIL, Trail, is_request_id, is_traceparent
+from streams.metrics import Metrics
+from streams.tracing import TRACING_OFF, Tracing, traceparent_of
+
+ASGI = Callable[[Any, Any, Any], Awaitable[None]]
+
+REQUEST_ID: Final = b"x-request-id"
+TRACEPARENT: Final = b"traceparent"
+APPENDS: Final = "/v1/contexts/{id}/messages"
+STARTS: Final = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+SWITCHED: Final = 101
+
+TRAIL: Final[ContextVar[Trail]] = ContextVar("trail", default=NO_TRAIL)
+"""What the events of the request at hand are to carry."""
+
+
+class Observed:
+    """Stands around the application, so that no answer escapes it.
+
+    `X-Request-Id` is the client's, where it sends one that is sound, or a new one; it comes back in
+    every answer and stands in every line that is logged meanwhile.
+    """
+
+    def __init__(self, app: ASGI, metrics: Metrics, tracing: Tracing = TRACING_OFF) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._tracing = tracing
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request, or one websocket."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        trail = _trail_of(scope["headers"])
+        span = None
+        if self._tracing.on and scope["type"] == "http" and scope["path"].startswith("/v1"):
+            span = self._tracing.served(scope["method"], trail.traceparent)
+            trail = Trail(trail.request_id, traceparent_of(span))
+        answer = _Answer(send, str(trail.request_id))
+        token = TRAIL.set(trail)
+        try:
+            with bound_contextvars(request_id=trail.request_id):
+                await self._answered(scope, receive, answer)
+        finally:
+            TRAIL.reset(token)
+            if answer.status is not None:
+                self._count(scope, answer.status, answer.seconds)
+            if span is not None:
+                _end(span, scope, answer.status)
+        return None
+
+    async def _answered(self, scope: Any, receive: Any, answer: "_Answer") -> None:
+        """A bug outside our routes gets our answer as well, where none has begun."""
+        try:
+            await self._app(scope, receive, answer)
+        except Exception as exc:
+            if scope["type"] != "http" or answer.status is not None:
+                raise
+            await response_to(exc)(scope, receive, answer)
+
+    def _count(self, scope: Any, status: int, seconds: float) -> None:
+        route = _route_of(scope)
+        self._metrics.requests.labels(route or "other", str(status)).inc()
+        problem: Problem | None = scope.get(PROBLEM)
+        if problem is not None and not isinstance(problem, Decided):
+            self._metrics.refused.labels(problem.code).inc()
+        if scope["type"] != "http" or not route.startswith("/v1"):
+            return
+        if scope["method"] in ("GET", "HEAD"):
+            self._metrics.read_duration.labels(route).observe(seconds)
+        elif scope["method"] == "POST" and route == APPENDS:
+            self._metrics.append_duration.observe(seconds)
+
+
+class _Answer:
+    """Passes an answer on, with the request's id in it. `status`: None until it begins, which was
+    `seconds` after the request came in."""
+
+    def __init__(self, send: Any, request_id: str) -> None:
+        self.status: int | None = None
+        self.seconds = 0.0
+        self._send = send
+        self._header = (REQUEST_ID, request_id.encode())
+        self._began = time.perf_counter()
+
+    async def __call__(self, message: Any) -> None:
+        """One piece of the answer."""
+        if message["type"] in STARTS:
+            self.status = message.get("status", SWITCHED)
+            self.seconds = time.perf_counter() - self._began
+            message = {**message, "headers": [*message.get("headers", ()), self._header]}
+        await self._send(message)
+
+
+def _trail_of(headers: Iterable[tuple[bytes, bytes]]) -> Trail:
+    """What the client sends for it, where it is sound and there once; the id else is a new one."""
+    found: dict[bytes, list[str]] = {REQUEST_ID: [], TRACEPARENT: []}
+    for name, value in headers:
+        if name in found:
+            found[name].append(value.decode("latin-1"))
+    ids, parents = found[REQUEST_ID], found[TRACEPARENT]
+    return Trail(
+        ids[0] if len(ids) == 1 and is_request_id(ids[0]) else uuid.uuid4().hex,
+        parents[0] if len(parents) == 1 and is_traceparent(parents[0]) else None,
+    )
+
+
+def _route_of(scope: Any) -> str:
+    """The path's template; empty where no route has this path."""
+    return getattr(scope.get("route"), "path", "")
+
+
+def _end(span: Span, scope: Any, status: int | None) -> None:
+    """The route is known by now. Without a status the client was gone before its answer."""
+    if route := _route_of(scope):
+        span.update_name(f"{scope['method']} {route}")
+        span.set_attribute("http.route", route)
+    if status is not None:
+        span.set_attribute("http.response.status_code", status)
+    if (problem := scope.get(PROBLEM)) is not None:
+        span.set_attribute("error.type", problem.code)
+    if status is None or status >= 500:
+        span.set_status(StatusCode.ERROR)
+    span.end()

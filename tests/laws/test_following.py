@@ -1,0 +1,129 @@
+"""Laws of following: whatever happens and whenever one comes, nothing is missed and nothing told
+twice."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.events import LogEvent
+from schemas.facts import MessageAccepted
+from streams.core.head import Head
+from streams.following import follow
+from streams.live import Live
+from streams.news import Ended, Gap, News, Replaced, Reset, Said, State
+from tests.support.fold import World
+from tests.support.strategies import logs
+
+
+class Followed:
+    """One context of a world, see `streams.following.Hot`."""
+
+    partition = 0
+
+    def __init__(self, world: World, context_id: str) -> None:
+        self._world = world
+        self._context_id = context_id
+
+    def head(self) -> Head:
+        return self._world.heads[self._context_id]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self._world.get(key) for key in keys]
+
+
+@given(log=logs(), data=st.data())
+def test_replayed_and_live_have_no_seam(log: list[LogEvent], data: st.DataObject) -> None:
+    asyncio.run(_followed(log, data))
+
+
+async def _followed(log: list[LogEvent], data: st.DataObject) -> None:
+    """Follow one context while the log goes on, and see what was told of it."""
+    world, live = World(), Live()
+
+    def fold(events: Sequence[LogEvent]) -> None:
+        for event in events:
+            for folded in world.fold(event):
+                live.publish(folded)
+
+    at = data.draw(st.integers(0, len(log)), label="follow from event")
+    fold(log[:at])
+    if not world.heads:
+        return
+    name = data.draw(st.sampled_from(sorted(world.heads)), label="context")
+    start = world.heads[name]
+    cursor = data.draw(st.none() | st.integers(0, start.version + 1), label="cursor")
+    news = follow(live, Followed(world, name), name, cursor)
+    told: list[News] = []
+    rest = list(log[at:])
+    while (one := await _next(news, rest, fold)) is not None:
+        told.append(one)
+        if rest and data.draw(st.booleans(), label="the log goes on"):
+            fold([rest.pop(0)])
+    await news.aclose()
+    _check(world, name, start, cursor, told)
+    assert not live._followers
+
+
+async def _next(
+    news: AsyncGenerator[News, None],
+    rest: list[LogEvent],
+    fold: Callable[[Sequence[LogEvent]], None],
+) -> News | None:
+    """The next news; while there is none, the log goes on. None at the end of either."""
+    step = asyncio.ensure_future(anext(news, None))
+    await asyncio.sleep(0)
+    while not step.done() and rest:
+        fold([rest.pop(0)])
+        for _ in range(3):
+            await asyncio.sleep(0)
+    if not step.done():
+        step.cancel()
+        await asyncio.gather(step, return_exceptions=True)
+        return None
+    return step.result()
+
+
+def _check(world: World, name: str, start: Head, cursor: int | None, told: list[News]) -> None:
+    head = world.heads[name]
+    reset = cursor is not None and cursor > start.version
+    since = start.version if cursor is None or reset else cursor
+    assert [one for one in told if isinstance(one, Reset)] == (
+        [Reset(start.version)] if reset else []
+    )
+    versions = [one.version for one in told if not isinstance(one, Gap)]
+    assert versions == sorted(versions), "versions never go back"
+    accepted = _accepted(world, name)
+    seqs = [one.seq for one in told if isinstance(one, Said)]
+    gaps = [one for one in told if isinstance(one, Gap)]
+    wanted = [seq for seq, version in accepted.items() if version > since]
+    if not gaps:
+        assert seqs == wanted
+    else:
+        assert seqs == sorted(set(seqs))
+        assert set(seqs) <= set(wanted)
+        assert head.trimmed_version > since
+        if seqs:
+            missed = [seq for seq in wanted if seq not in seqs]
+            assert all(seq <= head.trimmed_seq for seq in missed)
+    for one in told:
+        if isinstance(one, Said):
+            assert accepted[one.seq] == one.version
+            assert one.last == (accepted.get(one.seq + 1) != one.version)
+    if head.version > since:
+        states = [one for one in told if isinstance(one, State)]
+        assert states
+        assert states[-1].version == head.version
+        assert states[-1].used_tokens == head.window.used_tokens
+    assert [type(one) for one in told].count(Ended) == (head.status == "tombstoned")
+    replaced = [one.version for one in told if isinstance(one, Replaced)]
+    assert len(replaced) == len(set(replaced))
+
+
+def _accepted(world: World, name: str) -> dict[int, int]:
+    """The version of every message that was ever accepted, by seq."""
+    facts = [f for who, f in world.facts if who == name and isinstance(f, MessageAccepted)]
+    versions = [json.loads(bytes(fact.message))["version"] for fact in facts]
+    return dict(enumerate(versions, start=1))

@@ -1,0 +1,271 @@
+"""The journal: batches that are all or nothing, in one order of effects, by one owner."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from schemas.topics import TAILS, WINDOWS
+from streams.core.rows import POSITION_KEY
+from streams.tables import journal as journals
+from streams.tables import restore as restoring
+from streams.tables.overlay import Overlay
+from streams.tables.restore import TablesUnfit
+from streams.tables.transaction import Fenced
+from tests.support.deployment import Deployment
+from tests.support.fold import append, archived, compact, configure, last_n, messages
+from tests.support.gate import Gate
+from tests.support.tables import Tables, tables_of
+from tests.support.wait import until_async
+
+
+@pytest.fixture
+async def tables(deployment: Deployment, tmp_path: Path) -> AsyncIterator[Tables]:
+    async with tables_of(deployment, tmp_path / "tables") as tables:
+        yield tables
+
+
+async def test_effects_come_in_one_order(
+    tables: Tables, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. the Kafka transaction, 2. RocksDB, the table with the position last, 3. the source offset:
+    so that a crash anywhere leaves what the next start can go on from."""
+    deployment.write(append(*messages(1, 2)))
+    lane = await tables.own(0)
+    names = {id(lane.windows): "windows", id(lane.tails): "tails"}
+    store = Overlay.store
+    seen = []
+
+    def stores(overlay: Overlay, offset: int) -> None:
+        committed = deployment.changelog(WINDOWS).get(POSITION_KEY)
+        facts = len(deployment.facts())
+        stored = {
+            name: len(dict(table.db(0).items()))
+            for name, table in (("windows", tables.windows), ("tails", tables.tails))
+        }
+        source = tables.journal.durable()[0]
+        seen.append((names[id(overlay)], committed, facts, stored, source))
+        store(overlay, offset)
+
+    monkeypatch.setattr(Overlay, "store", stores)
+    await tables.read_on()
+    # Three rows (two messages, one answer) and the changelog offset beside them.
+    assert seen == [
+        ("tails", b"0", 2, {"windows": 0, "tails": 0}, 0),
+        ("windows", b"0", 2, {"windows": 0, "tails": 4}, 0),
+    ]
+    assert tables.journal.durable() == {0: 1}
+    deployment.is_exact([tables.digest()])
+
+
+async def test_an_emptied_disk_comes_back_from_the_changelogs(
+    tables: Tables, deployment: Deployment, tmp_path: Path
+) -> None:
+    """Trimmed rows, with the answers kept beside them, stay away: deletions are restored too."""
+    await tables.own(0)
+    deployment.write(
+        configure(policy=last_n(2)),
+        *(append(*messages(3, 4), context=name) for name in ("c", "d") for _ in range(4)),
+        compact(*messages(5), context="d"),
+        archived({"c": 8, "d": 8}),
+    )
+    await tables.read_on()
+    before = tables.digest()
+    deployment.is_exact([before])
+    deleted = [r for r in deployment.read(deployment.topics.changelog(TAILS)) if not r.value()]
+    assert len(deleted) > 10
+
+    async with tables_of(deployment, tmp_path / "another disk") as restored:
+        await restored.own(0)
+        assert restored.digest() == before
+        assert restored.journal.rows_restored > 0
+        deployment.write(append(*messages(3)))
+        await restored.read_on()
+        deployment.is_exact([restored.digest()])
+
+
+async def test_a_lane_opens_behind_what_was_folded(tables: Tables, deployment: Deployment) -> None:
+    lane = await tables.own(0)
+    assert (lane.next, lane.target, lane.caught_up) == (0, 0, True)
+    deployment.write(append(), append())
+    await tables.read_on()
+    deployment.write(append())
+    lane = await tables.own(0)
+    assert (lane.next, lane.durable, lane.target, lane.caught_up) == (2, 2, 3, False)
+    await tables.read_on()
+    assert lane.caught_up
+
+
+async def test_a_former_owner_is_fenced_and_its_batch_leaves_no_trace(
+    tables: Tables, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.write(append(*messages(1)), append(*messages(2)))
+    await tables.own(0)
+    gate = Gate(monkeypatch, "produced")
+    reading = asyncio.create_task(tables.read_on())
+    await gate.reached()
+    async with tables_of(deployment, tmp_path / "owner") as owner:
+        await owner.own(0)
+        assert owner.lane().next == 0
+        gate.open()
+        await reading
+        assert tables.journal.lanes == {}, "the fenced one has no lane any more"
+        assert deployment.facts() == []
+        await owner.read_on()
+        deployment.is_exact([owner.digest()])
+    # The former owner gets the partition back, and finds what the other one did.
+    await tables.own(0)
+    deployment.is_exact([tables.digest()])
+    assert tables.failures == []
+
+
+async def test_a_fenced_node_that_gets_nothing_back_can_not_go_on(
+    tables: Tables, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "REJOIN_S", -2 * deployment.settings.session_timeout_s)
+    await tables.own(0)
+    async with tables_of(deployment, tmp_path / "owner") as owner:
+        await owner.own(0)
+        deployment.write(append())
+        await tables.read_on()
+
+        async def failed() -> bool:
+            return bool(tables.failures)
+
+        await until_async(failed, "the node ends")
+    assert isinstance(tables.failures[0], Fenced)
+
+
+async def test_a_batch_in_the_air_belongs_to_whoever_comes_next(
+    tables: Tables, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is committed, and the lane that it came from is gone before it can be stored."""
+    deployment.write(append(*messages(1)))
+    former = await tables.own(0)
+    gate = Gate(monkeypatch, "committed")
+    reading = asyncio.create_task(tables.read_on())
+    await gate.reached()
+    owned = asyncio.create_task(tables.own(0))
+    gate.open()
+    lane = await owned
+    await reading
+    assert (former.durable, lane.durable) == (0, 1)
+    assert tables.windows.db(0)[POSITION_KEY] == b"0"
+    deployment.is_exact([tables.digest()])
+
+
+async def test_behind_a_backlog_transactions_are_large(
+    tables: Tables, deployment: Deployment
+) -> None:
+    await tables.own(0)
+    deployment.write(*(append(*messages(n % 9)) for n in range(1500)))
+    tables.deliver(*deployment.read(deployment.topics.log))
+    digest = await tables.folded()
+    deployment.is_exact([digest])
+    # A transaction leaves a marker in every topic that it writes to.
+    facts = deployment.read(deployment.topics.facts)
+    markers = facts[-1].offset() + 1 - len(facts)
+    assert markers < 1500 / 20
+
+
+async def test_no_more_is_folded_than_may_be_lost(
+    tables: Tables, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the broker takes nothing, what is in memory stays bounded, and nothing is lost."""
+    monkeypatch.setattr(journals, "UNFLUSHED_EVENTS_MAX", 10)
+    monkeypatch.setattr("streams.agents.fold.ARRIVALS_MAX", 1)
+    deployment.write(*(append() for _ in range(100)))
+    lane = await tables.own(0)
+    gate = Gate(monkeypatch, "produced")
+    tables.deliver(*deployment.read(deployment.topics.log))
+    await gate.reached()
+
+    async def full() -> bool:
+        return lane.next >= 10
+
+    await until_async(full, "the room is full")
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert lane.next == 10
+    gate.open()
+    deployment.is_exact([await tables.folded()])
+
+
+async def test_a_table_that_can_not_be_written_ends_the_node(
+    tables: Tables, deployment: Deployment
+) -> None:
+    deployment.write(append())
+    await tables.own(0)
+    tables.tails.db(0).close()
+    await tables.read_on()
+    assert len(tables.failures) == 1
+    tables.tails.dbs.clear()
+
+
+# -- tables that don't fit their topics ------------------------------------------------------------
+
+
+async def unfit(tables: Tables) -> str:
+    with pytest.raises(TablesUnfit) as unfit:
+        await tables.own(0)
+    assert tables.journal.lanes == {}
+    return str(unfit.value)
+
+
+async def test_a_log_that_was_made_anew_is_no_match(tables: Tables, deployment: Deployment) -> None:
+    deployment.write(append(), append(), append())
+    await tables.own(0)
+    await tables.read_on()
+    deployment.make_anew(deployment.topics.log)
+    assert await unfit(tables) == (
+        "the tables of partition 0 are at offset 2, the log ends at 0: it was made anew; run "
+        "`rewindow rebuild`"
+    )
+
+
+async def test_a_changelog_that_was_made_anew_is_no_match(
+    tables: Tables, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.write(append())
+    await tables.own(0)
+    await tables.read_on()
+    deployment.make_anew(deployment.topics.changelog(TAILS))
+    monkeypatch.setattr(restoring, "MARKER_S", 0.2)
+    told = await unfit(tables)
+    assert (
+        f"{deployment.topics.changelog(TAILS)}/0, which ends at 0: the topic was made anew" in told
+    )
+    assert "delete the node's data folder and start again" in told
+
+
+async def test_rows_without_a_position_are_an_unfinished_rebuild(
+    tables: Tables, deployment: Deployment
+) -> None:
+    deployment.write(append())
+    await tables.own(0)
+    await tables.read_on()
+    del tables.windows.db(0)[POSITION_KEY]
+    assert await unfit(tables) == (
+        "the tables of partition 0 hold rows but no position: a rebuild was interrupted; run "
+        "`rewindow rebuild` again"
+    )
+
+
+async def test_events_that_retention_took_before_they_were_folded_are_an_alarm(
+    tables: Tables, deployment: Deployment
+) -> None:
+    deployment.write(append(*messages(1)), append(*messages(2)))
+    await tables.own(0)
+    await tables.read_on()
+    deployment.write(*(append(*messages(n)) for n in range(3, 7)))
+    deployment.delete_before(deployment.topics.log, 4)
+    with capture_logs() as logs:
+        lane = await tables.own(0)
+    assert [(e["first"], e["last"]) for e in logs if e["log_level"] == "error"] == [(2, 3)]
+    await tables.read_on()
+    assert lane.next == 6
+    head = lane.head("c")
+    assert head is not None
+    assert (head.last_seq, head.offset) == (4, 5)

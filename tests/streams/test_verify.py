@@ -1,0 +1,154 @@
+"""Verification finds what is not as the log says, and nothing else, while everything goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from schemas.topics import TAILS, WINDOWS
+from streams import verify as verifying
+from streams.settings import KafkaConfig, StreamSettings
+from streams.tables.digest import Digest
+from streams.topics import TopicsUnfit
+from streams.verify import NeverQuiet, Verdict, verify
+from tests.support.deployment import Deployment
+from tests.support.fold import append
+from tests.support.history import history
+from tests.support.tables import Tables, tables_of
+
+
+@pytest.fixture
+async def tables(deployment: Deployment, tmp_path: Path) -> AsyncIterator[Tables]:
+    """A partition with a history, folded."""
+    deployment.write(*history())
+    async with tables_of(deployment, tmp_path) as tables:
+        await tables.own(0)
+        await tables.read_on()
+        yield tables
+
+
+def verified(deployment: Deployment, folder: Path, *live: Digest) -> list[Verdict]:
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    return list(verify(deployment.settings, live, scratch))
+
+
+def tamper(deployment: Deployment, table: str, key: bytes, value: bytes | None) -> None:
+    """Write to a changelog, as nobody but the journal should."""
+    producer = Producer(deployment.kafka)
+    producer.produce(deployment.topics.changelog(table), value, key, 0)
+    assert producer.flush(10) == 0
+
+
+async def test_tables_and_changelogs_are_what_the_log_says(
+    tables: Tables, deployment: Deployment, tmp_path: Path
+) -> None:
+    expected = deployment.expected().digest
+    assert verified(deployment, tmp_path, tables.digest()) == [
+        Verdict("tables", expected, expected),
+        Verdict("changelogs", expected, expected),
+    ]
+    assert expected.contexts == 3
+
+
+async def test_tables_may_be_behind_the_changelogs(
+    tables: Tables, deployment: Deployment, tmp_path: Path
+) -> None:
+    before = tables.digest()
+    deployment.write(append(context="long"))
+    await tables.read_on()
+    of_tables, of_changelogs = verified(deployment, tmp_path, before)
+    assert (of_tables.agrees, of_changelogs.agrees) == (True, True)
+    assert of_changelogs.found.position == of_tables.found.position + 1
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "differs"),
+    [(TAILS, b"long\0m\0\0\0\0\0\0\0\1", "tails"), (WINDOWS, b"stranger", "windows")],
+)
+async def test_a_row_that_nobody_wrote_is_found(
+    tables: Tables, deployment: Deployment, tmp_path: Path, table: str, key: bytes, differs: str
+) -> None:
+    tamper(deployment, table, key, b"foreign")
+    of_tables, of_changelogs = verified(deployment, tmp_path, tables.digest())
+    assert of_tables.agrees
+    assert not of_changelogs.agrees
+    same = {"windows", "tails"} - {differs}
+    for name in same:
+        assert getattr(of_changelogs.found, name) == getattr(of_changelogs.expected, name)
+
+
+async def test_a_row_that_is_missing_is_found(
+    tables: Tables, deployment: Deployment, tmp_path: Path
+) -> None:
+    tamper(deployment, WINDOWS, b"parts", None)
+    verdict = verified(deployment, tmp_path)[0]
+    assert not verdict.agrees
+    assert verdict.expected is not None
+    assert (verdict.found.contexts, verdict.expected.contexts) == (2, 3)
+
+
+class Busy:
+    """Writes to the partition whenever its rows were read and its heads were not yet."""
+
+    def __init__(self, tables: Tables, *, times: int) -> None:
+        self.times = times
+        self._tables = tables
+        self._loop = asyncio.get_running_loop()
+        self._restore = verifying.restore
+
+    def __call__(self, kafka: KafkaConfig, topic: str, *more: Any) -> int:
+        rows = self._restore(kafka, topic, *more)
+        if topic == self._tables.deployment.topics.changelog(TAILS) and self.times > 0:
+            self.times -= 1
+            asyncio.run_coroutine_threadsafe(self._write(), self._loop).result()
+        return rows
+
+    async def _write(self) -> None:
+        self._tables.deployment.write(append(context="long"))
+        await self._tables.read_on()
+
+
+async def test_what_is_written_while_the_changelogs_are_read_is_no_disagreement(
+    tables: Tables, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Busy(tables, times=2)
+    monkeypatch.setattr(verifying, "restore", busy)
+    (verdict,) = await asyncio.to_thread(verified, deployment, tmp_path)
+    assert busy.times == 0
+    assert verdict.agrees
+    assert verdict.found == deployment.expected().digest
+
+
+async def test_a_partition_that_is_never_quiet_is_given_up(
+    tables: Tables, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifying, "restore", Busy(tables, times=1000))
+    monkeypatch.setattr(verifying, "QUIET_S", 0)
+    with pytest.raises(NeverQuiet, match="verify again"):
+        await asyncio.to_thread(verified, deployment, tmp_path)
+
+
+async def test_without_the_first_events_nothing_is_proven(
+    tables: Tables, deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.delete_before(deployment.topics.log, 5)
+    verdicts = verified(deployment, tmp_path, tables.digest())
+    assert [verdict.expected for verdict in verdicts] == [None, None]
+    assert not any(verdict.agrees for verdict in verdicts)
+
+
+def test_partitions_are_those_of_the_log(deployment: Deployment, tmp_path: Path) -> None:
+    told = deployment.settings.model_copy(update={"partitions": 9})
+    verdicts = list(verify(told, [], tmp_path))
+    assert [verdict.found.partition for verdict in verdicts] == [0]
+    assert verdicts[0].agrees, "an empty log gives empty tables"
+
+
+def test_where_there_is_no_log_that_is_said(kafka: str, tmp_path: Path) -> None:
+    nowhere = StreamSettings(kafka=kafka, prefix="nobody")
+    with pytest.raises(TopicsUnfit, match=r"no topic nobody\.log .* REWINDOW_PREFIX"):
+        next(verify(nowhere, [], tmp_path))

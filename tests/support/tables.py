@@ -1,0 +1,171 @@
+"""The journal and the fold agent over plain RocksDBs: real tables and a real broker, no Faust.
+
+Faust's part is played by the test: it says which partitions are owned, and delivers records.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import Message
+from rocksdict import Options, Rdict
+
+from schemas.topics import TAILS, WINDOWS
+from streams import encodings
+from streams.agents.fold import FoldAgent
+from streams.live import Live
+from streams.metrics import Metrics
+from streams.tables.digest import Digest, digest_of
+from streams.tables.journal import Journal
+from streams.tables.lane import Lane
+from streams.tables.source import Source
+from streams.waiters import Waiters
+from tests.support.deployment import Deployment
+from tests.support.wait import until_async
+
+OFFSET_KEY = b"__faust\0offset__"
+
+
+def open_db(path: Path) -> Rdict:
+    """A RocksDB as Faust opens one."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    return Rdict(str(path), options)
+
+
+class PlainTable:
+    """What the journal needs of a table."""
+
+    offset_key = OFFSET_KEY
+
+    def __init__(self, folder: Path, changelog: str) -> None:
+        self.changelog = changelog
+        self.dbs: dict[int, Rdict] = {}
+        self._path = folder / changelog
+        self._owned: set[int] = set()
+
+    def db(self, partition: int) -> Rdict:
+        if partition not in self.dbs:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self.dbs[partition] = open_db(self._path / str(partition))
+        return self.dbs[partition]
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        self._owned = set(partitions)
+
+    def owned(self) -> set[int]:
+        return self._owned
+
+    def close(self) -> None:
+        for db in self.dbs.values():
+            db.close()
+        self.dbs = {}
+
+
+class Tables:
+    """One node's tables. `failures`: what the journal could not go on after."""
+
+    def __init__(self, deployment: Deployment, folder: Path) -> None:
+        self.deployment = deployment
+        self.failures: list[Exception] = []
+        self.waiters = Waiters()
+        self.metrics = Metrics()
+        settings, topics = deployment.settings, deployment.topics
+        self.source = Source(deployment.kafka, topics.log)
+        self.windows, self.tails = (
+            PlainTable(folder, topics.changelog(table)) for table in (WINDOWS, TAILS)
+        )
+        self.journal = Journal(
+            settings,
+            self.source,
+            self.windows,  # type: ignore[arg-type]
+            self.tails,  # type: ignore[arg-type]
+            self.failures.append,
+            self.metrics,
+        )
+        self.agent = FoldAgent(
+            topics,
+            self.journal,
+            self.source,
+            self.waiters,
+            Live(),
+            encodings.measure,
+            self.metrics,
+        )
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._running: asyncio.Task[None] | None = None
+
+    async def own(self, *partitions: int) -> Lane:
+        """Take partitions, as at an assignment; the lane of the first one."""
+        self.windows.assign(partitions)
+        await self.journal.own(partitions)
+        return self.journal.lanes[partitions[0]]
+
+    def lane(self, partition: int = 0) -> Lane:
+        return self.journal.lanes[partition]
+
+    def deliver(self, *records: Message) -> None:
+        """Records come out of Faust, in this order."""
+        if self._running is None:
+            stream: Any = SimpleNamespace(channel=SimpleNamespace(queue=self._queue))
+            self._running = asyncio.create_task(self.agent.run(stream))
+        for record in records:
+            self._queue.put_nowait(SimpleNamespace(message=_as_faust_has_it(record)))
+
+    async def read_on(self, partition: int = 0) -> Lane:
+        """Fold what the log holds, and make it durable."""
+        lane = self.lane(partition)
+        await self.agent.read_on(lane, self.source.bounds(partition).end)
+        await self.journal.settled()
+        return lane
+
+    async def folded(self, partition: int = 0) -> Digest:
+        """The digest of the tables, once they have everything that the log holds."""
+        end = self.deployment.end(partition)
+
+        async def durable() -> bool:
+            assert not self.failures
+            if self._running is not None and self._running.done():
+                self._running.result()
+            return self.lane(partition).durable == end
+
+        await until_async(durable, "everything is folded and durable")
+        return self.digest(partition)
+
+    def digest(self, partition: int = 0) -> Digest:
+        """What is in RocksDB."""
+        lane = self.lane(partition)
+        return digest_of(partition, lane.windows.rows_stored(), lane.tails.rows_stored())
+
+    async def close(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        await self.journal.settled()
+        self.journal.forget()
+        for table in (self.windows, self.tails):
+            table.close()
+        self.source.close()
+
+
+@asynccontextmanager
+async def tables_of(deployment: Deployment, folder: Path) -> AsyncIterator[Tables]:
+    """Tables over a folder, closed at the end: what is opened over it next finds them on disk."""
+    tables = Tables(deployment, folder)
+    try:
+        yield tables
+    finally:
+        await tables.close()
+
+
+def _as_faust_has_it(record: Message) -> SimpleNamespace:
+    return SimpleNamespace(
+        partition=record.partition(),
+        offset=record.offset(),
+        timestamp=record.timestamp()[1] / 1000,
+        key=record.key(),
+        value=record.value(),
+    )
