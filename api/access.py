@@ -8,16 +8,19 @@ from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from msgspec import Struct
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from api.problems import Problem, response_to
+from api.requests import IDEMPOTENCY_KEY, key_to_give_back
 
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
 OPEN_PATHS: Final = "/health/"
 """What a load balancer asks has no key and no limit."""
+
+READS: Final = ("GET", "HEAD")
 
 
 class AccessRules(Struct, frozen=True):
@@ -78,4 +81,6 @@ async def _refuse(answer: Response, scope: Any, receive: Any, send: Any) -> None
         # Before the handshake is accepted, so that the client gets the same answer as over HTTP.
         await WebSocket(scope, receive, send).send_denial_response(answer)
     else:
+        if scope["method"] not in READS:
+            answer.headers[IDEMPOTENCY_KEY] = key_to_give_back(Request(scope))
         await answer(scope, receive, send)

@@ -1,7 +1,7 @@
 """The HTTP application: routes over a store."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -10,14 +10,18 @@ from starlette.responses import Response
 
 from api.access import OPEN, Access, AccessRules
 from api.counting import TokenCounter
+from api.listing import Listing
 from api.live import LIVE_DEFAULTS, Connections, LiveRules
+from api.neighbours import Neighbours
 from api.observing import Observed
+from api.passing import PassOn
 from api.problems import Problem, response_to
 from api.routes.contexts import ContextRoutes
 from api.routes.health import HealthRoutes
 from api.routes.live import LiveRoutes
 from api.routes.messages import MessageRoutes
 from api.routes.metrics import MetricsRoutes
+from api.routes.openapi import OpenApiRoutes
 from api.routes.window import WindowRoutes
 from api.stale import StaleMark
 from streams.core.tokens import Measure
@@ -26,6 +30,9 @@ from streams.store import Store
 from streams.tracing import TRACING_OFF, Tracing
 
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+PATIENCE_S: Final = 10.0
 
 
 class RawPath:
@@ -49,27 +56,37 @@ def make_api(
     *,
     access: AccessRules = OPEN,
     live: LiveRules = LIVE_DEFAULTS,
+    neighbours: Neighbours | None = None,
+    patience_s: float = PATIENCE_S,
     metrics: Metrics | None = None,
     tracing: Tracing = TRACING_OFF,
 ) -> FastAPI:
-    """The application. `measure` gives an encoding's measure by its name, from any thread."""
+    """The application. `measure` gives an encoding's measure by its name, from any thread.
+
+    `patience_s`: how long a request may wait for a context that moves between nodes.
+    """
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     counter = TokenCounter(measure)
     metrics = Metrics() if metrics is None else metrics
+    neighbours = Neighbours() if neighbours is None else neighbours
+    connections = Connections(live.connections_max)
+    metrics.stream_connections.set_function(lambda: connections.open)
     for routes in (
-        ContextRoutes(store),
+        ContextRoutes(store, Listing(store, neighbours, patience_s)),
         MessageRoutes(store, counter),
         WindowRoutes(store, counter),
-        LiveRoutes(store, live, Connections(live.connections_max)),
+        LiveRoutes(store, live, connections),
         HealthRoutes(store),
         MetricsRoutes(metrics),
+        OpenApiRoutes(),
     ):
         app.router.routes.extend(routes.routes())
     app.add_exception_handler(HTTPException, _in_our_shape)
     app.add_exception_handler(Exception, _in_our_shape)
+    app.add_middleware(PassOn, store=store, neighbours=neighbours, patience_s=patience_s)
     app.add_middleware(StaleMark, stale=lambda: store.health().stale)
     app.add_middleware(Access, rules=access)
-    app.add_middleware(Observed, metrics=metrics, tracing=tracing)
+    app.add_middleware(Observed, routes=app.routes, metrics=metrics, tracing=tracing)
     app.add_middleware(RawPath)
     return app
 

@@ -24,7 +24,11 @@ from schemas.events import (
     Version,
     WindowCompacted,
 )
-from schemas.limits import MESSAGES_PER_APPEND_MAX, REPLACEMENT_MESSAGES_MAX
+from schemas.limits import (
+    MESSAGES_PER_APPEND_MAX,
+    NESTING_LEVELS_MAX,
+    REPLACEMENT_MESSAGES_MAX,
+)
 from streams.core.sizes import problem_of_sizes
 
 T = TypeVar("T")
@@ -133,7 +137,7 @@ def _decoded(raw: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     if not raw:
         raise invalid("the body is empty; send a JSON object")
     try:
-        check_json(raw)
+        check_json(raw, NESTING_LEVELS_MAX)
         return decoder.decode(raw)
     except msgspec.ValidationError as exc:
         raise invalid(f"the body is not what it should be: {exc}", _field(str(exc))) from None

@@ -12,6 +12,10 @@ from streams.live import TooSlow
 from streams.news import Ended, Gap, News, Replaced, Reset, Said, State
 from streams.store import Unavailable
 
+DONE: Final = 1000
+COME_BACK: Final = 1012
+"""Close codes of websockets; 1012 is "service restart"."""
+
 PING: Final = b'{"type":"ping"}'
 
 _json = msgspec.json.Encoder()

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from opentelemetry.trace import Span, StatusCode
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from structlog.contextvars import bound_contextvars
 
 from api.problems import PROBLEM, Decided, Problem, response_to
@@ -33,8 +34,15 @@ class Observed:
     every answer and stands in every line that is logged meanwhile.
     """
 
-    def __init__(self, app: ASGI, metrics: Metrics, tracing: Tracing = TRACING_OFF) -> None:
+    def __init__(
+        self,
+        app: ASGI,
+        routes: Iterable[BaseRoute],
+        metrics: Metrics,
+        tracing: Tracing = TRACING_OFF,
+    ) -> None:
         self._app = app
+        self._paths = {r.endpoint: r.path for r in routes if isinstance(r, Route | WebSocketRoute)}
         self._metrics = metrics
         self._tracing = tracing
 
@@ -42,22 +50,23 @@ class Observed:
         """One request, or one websocket."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        trail = _trail_of(scope["headers"])
+        request_id, traceparent = _given(scope["headers"])
         span = None
         if self._tracing.on and scope["type"] == "http" and scope["path"].startswith("/v1"):
-            span = self._tracing.served(scope["method"], trail.traceparent)
-            trail = Trail(trail.request_id, traceparent_of(span))
-        answer = _Answer(send, str(trail.request_id))
-        token = TRAIL.set(trail)
+            span = self._tracing.served(scope["method"], traceparent)
+            traceparent = traceparent_of(span)
+        answer = _Answer(send, request_id)
+        token = TRAIL.set(Trail(request_id, traceparent))
         try:
-            with bound_contextvars(request_id=trail.request_id):
+            with bound_contextvars(request_id=request_id):
                 await self._answered(scope, receive, answer)
         finally:
             TRAIL.reset(token)
+            route = self._paths.get(scope.get("endpoint"), "")
             if answer.status is not None:
-                self._count(scope, answer.status, answer.seconds)
+                self._count(scope, route, answer.status, answer.seconds)
             if span is not None:
-                _end(span, scope, answer.status)
+                _end(span, scope, route, answer.status)
         return None
 
     async def _answered(self, scope: Any, receive: Any, answer: "_Answer") -> None:
@@ -69,8 +78,8 @@ class Observed:
                 raise
             await response_to(exc)(scope, receive, answer)
 
-    def _count(self, scope: Any, status: int, seconds: float) -> None:
-        route = _route_of(scope)
+    def _count(self, scope: Any, route: str, status: int, seconds: float) -> None:
+        """`route`: the path's template; empty where no route has this path."""
         self._metrics.requests.labels(route or "other", str(status)).inc()
         problem: Problem | None = scope.get(PROBLEM)
         if problem is not None and not isinstance(problem, Decided):
@@ -103,27 +112,22 @@ class _Answer:
         await self._send(message)
 
 
-def _trail_of(headers: Iterable[tuple[bytes, bytes]]) -> Trail:
-    """What the client sends for it, where it is sound and there once; the id else is a new one."""
+def _given(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str | None]:
+    """Request id and traceparent, where the client sends sound ones, once; else a new id."""
     found: dict[bytes, list[str]] = {REQUEST_ID: [], TRACEPARENT: []}
     for name, value in headers:
         if name in found:
             found[name].append(value.decode("latin-1"))
     ids, parents = found[REQUEST_ID], found[TRACEPARENT]
-    return Trail(
+    return (
         ids[0] if len(ids) == 1 and is_request_id(ids[0]) else uuid.uuid4().hex,
         parents[0] if len(parents) == 1 and is_traceparent(parents[0]) else None,
     )
 
 
-def _route_of(scope: Any) -> str:
-    """The path's template; empty where no route has this path."""
-    return getattr(scope.get("route"), "path", "")
-
-
-def _end(span: Span, scope: Any, status: int | None) -> None:
-    """The route is known by now. Without a status the client was gone before its answer."""
-    if route := _route_of(scope):
+def _end(span: Span, scope: Any, route: str, status: int | None) -> None:
+    """Without a status the client was gone before its answer."""
+    if route:
         span.update_name(f"{scope['method']} {route}")
         span.set_attribute("http.route", route)
     if status is not None:

@@ -10,9 +10,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from schemas.limits import REASON_CHARS_MAX
-from streams.store import Unavailable
+from streams.store import Moved, Unavailable
 
 log = structlog.get_logger()
+
+MOVED: Final = b"rewindow-moved"
+"""On a refusal because the context is not here now: another node may have it."""
 
 STATUS: Final = {
     "invalid_request": HTTPStatus.BAD_REQUEST,
@@ -82,6 +85,10 @@ def response_to(exc: Exception) -> Response:
     match exc:
         case Problem():
             return _response(exc)
+        case Moved():
+            response = _response(Problem("unavailable", exc.message, retry_after=exc.retry_after_s))
+            response.headers.raw.append((MOVED, b"true"))
+            return response
         case Unavailable():
             return _response(Problem("unavailable", exc.message, retry_after=exc.retry_after_s))
         case ClientDisconnect():

@@ -30,7 +30,12 @@ _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 def context_id(request: HTTPConnection) -> str:
     """The id in the path, which arrives as it was sent (see `api.app.RawPath`)."""
-    sent: bytes = request.path_params["id"].encode("latin-1")
+    return context_id_of(request.path_params["id"])
+
+
+def context_id_of(path: str) -> str:
+    """The id that a piece of a path stands for. Raises `Problem`."""
+    sent = path.encode("latin-1")
     if _STRAY_PERCENT.search(sent):
         raise invalid("a '%' in the path has to be followed by two hex digits; send it as %25")
     try:
@@ -55,6 +60,14 @@ def idempotency_key(request: Request) -> str:
         # Headers carry bytes of no known encoding: what came back might not be what was sent.
         raise invalid("Idempotency-Key holds letters beyond ASCII; leave them out", IDEMPOTENCY_KEY)
     return keys[0]
+
+
+def key_to_give_back(request: Request) -> str:
+    """The client's key, or a new one where it has none that may be used."""
+    try:
+        return idempotency_key(request)
+    except Problem:
+        return new_idempotency_key()
 
 
 def new_idempotency_key() -> str:

@@ -11,25 +11,33 @@ from typing import Any, Final
 import msgspec
 import structlog
 import uvicorn
+from confluent_kafka import KafkaException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from api.app import make_api
+from api.neighbours import PASSED_ON, Neighbours, has
 from api.routing import json_response, reads
 from rewindow.embedded.datafolder import DataFolder
 from rewindow.errors import CannotStart
+from rewindow.http import Http
 from rewindow.settings import NodeSettings
+from rewindow.tracing import traces_of_environment
 from streams import encodings
 from streams.app import Streams
+from streams.archive.errors import ArchiveUnfit
+from streams.tables.digest import Digest
 from streams.tables.restore import TablesUnfit
 from streams.topics import TopicsUnfit
+from streams.tracing import Tracing
 
 log = structlog.get_logger()
 
 EXPELLED: Final = 75
 """Exit status (EX_TEMPFAIL of sysexits.h): another process has this node's place in the group."""
 DRAIN_S: Final = 10
+WORD_BYTES_MAX: Final = 64 << 10
 
 
 class _Server(uvicorn.Server):
@@ -46,13 +54,22 @@ async def run_node(settings: NodeSettings) -> int:
     Start: data folder and port, broker, topics, tables, HTTP. Stop: HTTP drained, everything folded
     made durable, the group left. Raises `CannotStart`.
     """
-    DataFolder(settings.data).hold()
+    folder = DataFolder(settings.data)
+    folder.hold()
+    try:
+        return await _run(settings)
+    finally:
+        folder.release()
+
+
+async def _run(settings: NodeSettings) -> int:
     listener = _listen(settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await asyncio.to_thread(encodings.measure, "o200k_base")
-    streams = Streams(settings, on_expelled=_expelled)
+    tracing, close_traces = traces_of_environment()
+    streams = _streams(settings, tracing)
     started = asyncio.create_task(_start(streams))
     await _first(started, stop.wait())
     if not started.done():
@@ -60,19 +77,37 @@ async def run_node(settings: NodeSettings) -> int:
         os._exit(0)
     started.result()
 
-    server = _server(streams)
+    neighbours = Neighbours()
+    server = _server(streams, settings, neighbours, tracing)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     log.info("node started", url=f"http://{settings.host}:{settings.port}")
     await _first(serving, stop.wait(), asyncio.shield(streams.ended))
-    failed = streams.ended.done() or serving.done()
-    if streams.ended.done():
-        reason = streams.ended.result()
-        log.error("the node can't go on", why=str(reason), exc_info=_unforeseen(reason))
+    failed = serving.done()
+    reason = streams.ended.result() if streams.ended.done() else None
+    if reason is not None and not isinstance(reason, TablesUnfit):
+        log.error("the node can't go on", why=str(reason), exc_info=reason)
     log.info("node stops: requests first, then the tables, then the group")
+    streams.hang_up()
     server.should_exit = True
     await serving
+    await neighbours.close()
     await streams.stop()
-    return 1 if failed else 0
+    await asyncio.to_thread(close_traces)
+    if isinstance(reason, TablesUnfit):
+        raise CannotStart(str(reason))
+    return 1 if failed or reason is not None else 0
+
+
+def _streams(settings: NodeSettings, tracing: Tracing) -> Streams:
+    try:
+        return Streams(settings, on_expelled=_expelled, tracing=tracing)
+    except ArchiveUnfit as exc:
+        raise CannotStart(str(exc)) from None
+    except (KafkaException, OSError, ValueError) as exc:
+        why = exc.args[0].str() if isinstance(exc, KafkaException) else exc
+        raise CannotStart(
+            f"Kafka can't be used as REWINDOW_KAFKA and its kin say ({why}); correct them"
+        ) from None
 
 
 async def _start(streams: Streams) -> None:
@@ -80,11 +115,6 @@ async def _start(streams: Streams) -> None:
         await streams.start()
     except TopicsUnfit as exc:
         raise CannotStart(str(exc)) from None
-
-
-def _unforeseen(reason: Exception) -> Exception | None:
-    """A stack trace is for bugs; what an operator has to mend says so in its sentence."""
-    return None if isinstance(reason, TablesUnfit) else reason
 
 
 async def _first(*waited: asyncio.Future[Any] | Coroutine[Any, Any, Any]) -> None:
@@ -115,20 +145,47 @@ def _listen(settings: NodeSettings) -> socket.socket:
     return listener
 
 
-def _server(streams: Streams) -> _Server:
-    app = make_api(streams.contexts, encodings.measure)
+def _server(
+    streams: Streams, settings: NodeSettings, neighbours: Neighbours, tracing: Tracing
+) -> _Server:
+    app = make_api(
+        streams.contexts,
+        encodings.measure,
+        access=settings.access(),
+        live=settings.live(),
+        neighbours=neighbours,
+        patience_s=settings.moving_patience_s,
+        metrics=streams.metrics,
+        tracing=tracing,
+    )
 
-    async def digests(_request: Request) -> Response:
-        return json_response(msgspec.json.encode(await streams.digests()))
+    async def digests(request: Request) -> Response:
+        """Of every node; of this one alone where another node asks."""
+        found = await streams.digests()
+        if not has(request.headers.raw, PASSED_ON):
+            key = request.headers.get("Authorization")
+            for url in streams.contexts.census().others:
+                page = await neighbours.page(url, "/internal/digests", {}, key)
+                if page is not None:
+                    found += msgspec.json.decode(page.body, type=list[Digest])
+        return json_response(msgspec.json.encode(found))
 
     # For `rewindow verify`; not part of the contract.
     app.router.routes.append(Route("/internal/digests", reads(digests), methods=["GET"]))
     return _Server(
         uvicorn.Config(
             app,
+            http=Http,
+            # Its lines go where all go.
+            log_config=None,
             log_level="warning",
             access_log=False,
             lifespan="off",
+            # Clients of live streams have little to say.
+            ws="websockets-sansio",
+            ws_max_size=WORD_BYTES_MAX,
+            # Each follower's frames would be compressed anew, on the loop that folds.
+            ws_per_message_deflate=False,
             timeout_graceful_shutdown=DRAIN_S,
         )
     )

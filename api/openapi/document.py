@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import inspect
 
-from api.openapi.operations import CONTEXT, OPERATIONS, Operation, Refusals, Shape
+from api.openapi.operations import CONTEXT, EVENT_STREAM, OPERATIONS, Operation, Refusals, Shape
 from api.openapi.parameters import HEADERS, PARAMETERS
 from api.problems import STATUS
 from api.shapes import READERS, Frame
@@ -23,6 +23,25 @@ INFO: Final = {
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
 }
 _JSON: Final = "application/json"
+_CONTENT: Final[dict[str, Json]] = {
+    _JSON: {"type": "object"},
+    "text/plain": {"type": "string"},
+    # Before OpenAPI 3.2 the schema of a stream is that of each of its events.
+    EVENT_STREAM: {"$ref": f"{SCHEMAS}Event"},
+}
+_EVENT: Final[Json] = {
+    "type": "object",
+    "description": "A server-sent event; `id` is the version to come back with",
+    "properties": {
+        "id": {"type": "string"},
+        "data": {
+            "type": "string",
+            "contentMediaType": _JSON,
+            "contentSchema": {"$ref": f"{SCHEMAS}Frame"},
+        },
+    },
+    "required": ["data"],
+}
 
 
 def openapi() -> Json:
@@ -47,7 +66,7 @@ class _Document:
             "security": [{}, {"key": []}],
             "paths": dict(paths),
             "components": {
-                "schemas": {**self._schemas.found(), "Frame": frame},
+                "schemas": {**self._schemas.found(), "Event": _EVENT, "Frame": frame},
                 "responses": dict(sorted(self._responses.items())),
                 "parameters": PARAMETERS,
                 "headers": HEADERS,
@@ -75,7 +94,7 @@ class _Document:
         return operation
 
     def _shared(self, asked: Operation) -> list[Json]:
-        names = [*asked.headers, "RequestId"]
+        names = [*asked.headers, "RequestId", "Traceparent"]
         if asked.path.startswith(CONTEXT):
             names.insert(0, "Id")
         if asked.writes:
@@ -94,12 +113,9 @@ class _Document:
             headers["Rewindow-Stale"] = _header("Stale")
         answer: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
         if isinstance(kind, str):
-            schema = {} if kind == _JSON else {"type": "string"}
-            answer["content"] = {kind: {"schema": schema}}
+            answer["content"] = {kind: {"schema": _CONTENT[kind]}}
         elif kind is not None:
             answer["content"] = {_JSON: {"schema": self._schema(kind)}}
-        if asked.streams:
-            answer["description"] += "; each event, or word, is a Frame in JSON"
         return answer
 
     def _refusals(self, asked: Operation) -> Json:

@@ -58,7 +58,6 @@ class Operation(Struct, frozen=True, kw_only=True):
     headers: tuple[str, ...] = ()
     body: Shape | None = None
     open: bool = False
-    streams: bool = False
 
     @property
     def writes(self) -> bool:
@@ -159,22 +158,20 @@ OPERATIONS: Final = (
         method="get",
         path=f"{CONTEXT}/events",
         name="followByEvents",
-        summary="Follows a context by server-sent events; `id` is the version",
+        summary="Follows a context by server-sent events",
         query=(told.CURSOR, told.INCLUDE_MESSAGES),
         headers=("LastEventId",),
         answers={200: EVENT_STREAM},
         refusals=OF_ONE,
-        streams=True,
     ),
     Operation(
         method="get",
         path=f"{CONTEXT}/stream",
         name="followByWebsocket",
-        summary="Follows a context over a websocket; an unknown one is closed with 4404",
+        summary="Follows a context over a websocket: each word is a Frame in JSON",
         query=(told.CURSOR, told.INCLUDE_MESSAGES),
         answers={101: None},
         refusals=(Unauthorized, RateLimited),
-        streams=True,
     ),
     Operation(
         method="get",

@@ -84,13 +84,19 @@ PARAMETERS: Final[dict[str, Json]] = {
         "name": "Last-Event-ID",
         "in": "header",
         "description": "the `id` of the last event seen; comes before `cursor`",
-        "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+        "schema": {"type": "string", "pattern": "^[0-9]{0,18}$"},
     },
     "RequestId": {
         "name": "X-Request-Id",
         "in": "header",
         "description": f"up to {REQUEST_ID_CHARS_MAX} visible ASCII characters that come back, and "
         "stand in every log line and in the event and its facts; else a new one is made",
+        "schema": {"type": "string"},
+    },
+    "Traceparent": {
+        "name": "traceparent",
+        "in": "header",
+        "description": "W3C Trace Context, carried on to the event and its facts",
         "schema": {"type": "string"},
     },
 }

@@ -10,6 +10,8 @@ from starlette.routing import Route
 from api import requests
 from api.asking import ask, existing, unanswered
 from api.bodies import configure_body, patch_body
+from api.listing import PARTITIONS, Listed, Listing
+from api.neighbours import PASSED_ON, has
 from api.routing import json_response, reads, resource, writes
 from schemas.events import ContextTombstoned
 from schemas.limits import PAGE_CONTEXTS_MAX
@@ -23,8 +25,9 @@ LISTED_DEFAULT: Final = 50
 class ContextRoutes:
     """List contexts; PUT, GET and DELETE a context; PATCH its metadata."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, listing: Listing) -> None:
         self._store = store
+        self._listing = listing
 
     def routes(self) -> list[Route]:
         """What is served where."""
@@ -47,13 +50,21 @@ class ContextRoutes:
     async def _list(self, request: Request) -> Response:
         prefix = requests.text(request, "prefix") or ""
         after = requests.text(request, "after")
+        if has(request.headers.raw, PASSED_ON):
+            return await self._list_here(request, prefix, after)
         limit = requests.number(request, "limit", LISTED_DEFAULT, least=1, most=PAGE_CONTEXTS_MAX)
-        found = await self._store.contexts(prefix, after, limit + 1)
-        listed = [context_json(context_id, head) for context_id, head in found[:limit]]
-        last = found[limit - 1][0] if len(found) > limit else None
-        return json_response(
-            b'{"contexts":[%b],"next":%b}' % (b",".join(listed), msgspec.json.encode(last))
-        )
+        key = request.headers.get("Authorization")
+        found = await self._listing.everywhere(prefix, after, limit + 1, key)
+        last = found[limit - 1].id if len(found) > limit else None
+        return _page(found[:limit], last)
+
+    async def _list_here(self, request: Request, prefix: str, after: str | None) -> Response:
+        """For another node, which puts the pages of all together; it asks for one more."""
+        limit = requests.number(request, "limit", LISTED_DEFAULT, most=PAGE_CONTEXTS_MAX + 1)
+        here = self._store.census().here
+        response = _page(await self._listing.here(prefix, after, limit), None)
+        response.headers[PARTITIONS] = ",".join(map(str, sorted(here)))
+        return response
 
     async def _put(self, request: Request, key: str) -> Response:
         context_id = requests.context_id(request)
@@ -85,6 +96,11 @@ class ContextRoutes:
                 return Response(status_code=204)
             case other:
                 raise unanswered(other)
+
+
+def _page(listed: list[Listed], after: str | None) -> Response:
+    contexts = b",".join(one.json for one in listed)
+    return json_response(b'{"contexts":[%b],"next":%b}' % (contexts, msgspec.json.encode(after)))
 
 
 def _context(context_id: str, answered: Answered, status: int, *, replayed: bool) -> Response:

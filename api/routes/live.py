@@ -14,8 +14,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import requests
 from api.asking import existing
-from api.live import Connections, Frame, LiveRules, frames, why_it_ended
-from api.problems import Problem, invalid
+from api.live import COME_BACK, DONE, Connections, Frame, LiveRules, frames, why_it_ended
+from api.problems import PROBLEM, Problem, invalid
 from api.routing import reads, resource
 from streams.live import TooSlow
 from streams.store import Store, Unavailable
@@ -26,12 +26,10 @@ QUERY: Final = ("cursor", "include_messages")
 REASON_BYTES_MAX: Final = 120
 """A websocket's close frame holds 123 bytes (RFC 6455, 5.5)."""
 
-DONE: Final = 1000
 EVENT_STREAM: Final = "text/event-stream"
 
 IDLE: Final = 4408
 TOO_SLOW: Final = 1008
-COME_BACK: Final = 1012
 CLOSE_CODES: Final = {"not_found": 4404, "invalid_request": 4400}
 TRY_LATER: Final = 1013
 
@@ -70,8 +68,10 @@ class LiveRoutes:
             told = await self._frames(socket, None)
             self._connections.take()
         except Problem as problem:
+            socket.scope[PROBLEM] = problem
             await self._close(socket, CLOSE_CODES.get(problem.code, TRY_LATER), problem.message)
         except Unavailable as exc:
+            socket.scope[PROBLEM] = Problem("unavailable", exc.message)
             await self._close(socket, TRY_LATER, exc.message)
         else:
             try:
@@ -122,10 +122,11 @@ class LiveRoutes:
     ) -> AsyncGenerator[Frame, None]:
         """What there is to tell. Raises `Problem`, `Unavailable` before anything is told."""
         context_id = requests.context_id(connection)
-        cursor = requests.number(connection, "cursor") if last_seen is None else last_seen
+        # Read whether it counts or not: a slip of the pen is refused either way.
+        cursor = requests.number(connection, "cursor")
         messages = requests.flag(connection, "include_messages", default=True)
         await existing(self._store, context_id)
-        news = self._store.follow(context_id, cursor)
+        news = self._store.follow(context_id, cursor if last_seen is None else last_seen)
         return frames(news, messages=messages, ping_s=self._rules.ping_s)
 
 

@@ -59,6 +59,16 @@ async def test_one_of_the_keys_is_wanted_everywhere_but_for_health(guarded: Ask)
     assert (await client.get("/health/ready")).status_code == 200
 
 
+async def test_a_write_that_is_refused_at_the_door_has_its_key_back(guarded: Ask) -> None:
+    client = guarded(AccessRules(keys=("one",)))
+    answer = await client.put("/v1/contexts/c", headers={"Idempotency-Key": "mine"})
+    assert answer.headers["Idempotency-Key"] == "mine"
+    answer = await client.put("/v1/contexts/c", headers={"Idempotency-Key": "x" * 201})
+    assert answer.headers["Idempotency-Key"].isalnum()
+    assert len(answer.headers["Idempotency-Key"]) < 201
+    assert "Idempotency-Key" not in (await client.get("/v1/contexts/c")).headers
+
+
 async def test_a_path_does_not_become_open_by_its_looks(guarded: Ask) -> None:
     client = guarded(AccessRules(keys=("one",)))
     for path in ("/health%2F../v1/contexts", "//health/live", "/v1/contexts/%2Fhealth%2F"):
