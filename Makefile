@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test check format contracts bench clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 # The pins are part of the stamp's prerequisites: a changed pin makes a new environment, nothing else does.
 $(STAMP): pyproject.toml constraints.txt
@@ -20,7 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP) ## prepare .venv (quick when nothing changed)
 
-run: setup ## start Kafka, Postgres and a node, with a demo conversation, on http://127.0.0.1:4000
+run: setup ## start Kafka, Postgres and a node on http://127.0.0.1:4000, and show a conversation
+	@echo "run: rewindow up --demo (Ctrl-C stops it, the data stay in .rewindow)"
 	@$(BIN)/rewindow up --demo
 
 test: check ## every check, then every test, on a real broker and a real Postgres
@@ -34,6 +35,9 @@ check: setup ## lint, format, types and the directions of imports
 
 format: setup ## format the code and mend what the linter can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+contracts: setup ## write schemas/*.json anew from the code
+	@$(BIN)/python -m rewindow.contracts
 
 bench: setup ## measure, side by side, and write bench/results/
 	@$(BIN)/python -m bench

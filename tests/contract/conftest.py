@@ -1,9 +1,8 @@
-"""The contract is asked of an API over memory, or of a live node: set REWINDOW_CONTRACT_URL, or
-override `base_url`. Every test takes a context of its own, so that a node can be asked again."""
+"""The contract is asked of an API over memory and of a live node. Every test takes a context of its
+own, so that a node can be asked again."""
 
-import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
@@ -11,13 +10,22 @@ import pytest
 from api.app import make_api
 from streams import encodings
 from tests.support.contexts import Context
+from tests.support.live_node import LiveNode, live_node
 from tests.support.memory_store import MemoryStore
 
 
-@pytest.fixture
-def base_url() -> str | None:
+@pytest.fixture(scope="package")
+def node(
+    tmp_path_factory: pytest.TempPathFactory, kafka: str, postgres_url: str
+) -> Iterator[LiveNode]:
+    with live_node(tmp_path_factory.mktemp("contract"), kafka, postgres_url) as node:
+        yield node
+
+
+@pytest.fixture(params=["memory", "node"])
+def base_url(request: pytest.FixtureRequest) -> str | None:
     """The node to ask; None for an API over memory."""
-    return os.environ.get("REWINDOW_CONTRACT_URL")
+    return None if request.param == "memory" else request.getfixturevalue("node").url
 
 
 @pytest.fixture
@@ -25,7 +33,8 @@ async def client(base_url: str | None) -> AsyncIterator[httpx.AsyncClient]:
     transport: httpx.AsyncBaseTransport = (
         httpx.ASGITransport(make_api(MemoryStore(encodings.measure), encodings.measure))
         if base_url is None
-        else httpx.AsyncHTTPTransport()
+        # Certificates that nobody asks for take longer to load than most of these tests.
+        else httpx.AsyncHTTPTransport(verify=False)
     )
     async with httpx.AsyncClient(
         transport=transport, base_url=base_url or "http://memory", timeout=30
