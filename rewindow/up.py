@@ -1,4 +1,4 @@
-"""Everything on one machine: Kafka, Postgres and a node as children, watched and started again."""
+"""Everything on one machine: Kafka, Postgres and nodes as children, watched and started again."""
 
 import asyncio
 import contextlib
@@ -6,12 +6,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar, cast
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar, cast
 
 from rewindow.embedded.datafolder import DataFolder
 from rewindow.embedded.jars import class_path
-from rewindow.embedded.kafka import Kafka
+from rewindow.embedded.kafka import HOST, Kafka, replication_of
 from rewindow.embedded.node import COMMAND, Node
 from rewindow.embedded.ports import is_free
 from rewindow.embedded.postgres import Postgres
@@ -21,7 +21,6 @@ from rewindow.endpoints import BrokerAt, Endpoints, NodeAt, write_endpoints
 from rewindow.errors import CannotStart
 from rewindow.settings import UpSettings
 
-HOST: Final = "127.0.0.1"
 DYING_S: Final = 2.0
 """How long the node of an `up` that was killed a moment ago may go on holding the HTTP port."""
 NODE_TRIES: Final = 3
@@ -43,31 +42,31 @@ class Up:
         self._settings = settings
         self._node_command = node_command
         self._say = Saying()
-        self._url = f"http://{HOST}:{settings.port}"
+        self._ports = range(settings.port, settings.port + settings.nodes)
         self._folder = DataFolder(settings.data)
-        self._kafka: Kafka | None = None
+        self._brokers: list[Kafka] = []
         self._postgres: Postgres | None = None
-        self._node: Node | None = None
+        self._nodes: list[Node] = []
         self._watches: list[asyncio.Task[None]] = []
         self._ready = False
 
     async def run(self, on_ready: OnReady | None = None) -> None:
         """Start everything, watch over it until a signal comes, stop everything.
 
-        1. the data folder and the port are ours, or `CannotStart` is raised;
-        2. Kafka and Postgres, side by side; then the node, until it is ready;
+        1. the data folder and the ports are ours, or `CannotStart` is raised;
+        2. Kafka and Postgres, side by side; then the nodes, until they are ready;
         3. `endpoints.json`, and `ready <url>` on standard output;
         4. `on_ready`; what dies is started again;
-        5. at a signal or an error, stop: the node, then Kafka and Postgres, side by side.
+        5. at a signal or an error, stop: the nodes, then Kafka and Postgres, side by side.
         """
         self._folder.hold()  # 1
         try:
             self._remove_endpoints()
-            if not is_free(self._settings.port, within_s=DYING_S):
-                raise CannotStart(
-                    f"port {self._settings.port} is taken; free it, or choose another one with "
-                    "--port"
-                )
+            for port in self._ports:
+                if not is_free(port, within_s=DYING_S):
+                    raise CannotStart(
+                        f"port {port} is taken; free it, or choose another one with --port"
+                    )
             signalled = _on_signals()
             working = asyncio.create_task(self._work(on_ready))
             try:
@@ -85,7 +84,7 @@ class Up:
         self._write_endpoints()  # 3
         self._say.done()
         # What scripts wait for, on a line by itself.
-        sys.stdout.write(f"ready {self._url}\n")
+        sys.stdout.write(f"ready {self._endpoints().http[0]}\n")
         sys.stdout.flush()
         if on_ready is not None:
             await on_ready(self._endpoints())  # 4
@@ -94,25 +93,20 @@ class Up:
     # -- start ------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        if self._settings.no_postgres:
-            self._say.doing("starting Kafka")
-            kafka = await self._start_kafka()
-        else:
-            self._say.doing("starting Kafka and Postgres")
-            try:
-                async with asyncio.TaskGroup() as group:
-                    beside = group.create_task(self._start_kafka())
-                    group.create_task(self._start_postgres())
-            except BaseExceptionGroup as failed:
-                raise failed.exceptions[0] from None
-            kafka = beside.result()
-        await self._start_node(kafka)
+        with_postgres = not self._settings.no_postgres
+        self._say.doing("starting Kafka and Postgres" if with_postgres else "starting Kafka")
+        await _all_of(self._start_kafka(), *([self._start_postgres()] if with_postgres else []))
+        await self._start_nodes()
 
-    async def _start_kafka(self) -> Kafka:
+    async def _start_kafka(self) -> None:
         jars = await _in_thread(lambda: class_path(self._say.detail))
-        kafka = self._kafka = await _in_thread(lambda: Kafka(self._folder, jars))
-        await self._start_server(kafka)
-        return kafka
+        count = self._settings.brokers
+        for number in range(1, count + 1):
+            one = await _in_thread(
+                lambda n=number: Kafka(self._folder, jars, number=n, brokers=count)  # type: ignore[misc]
+            )
+            self._brokers.append(one)
+        await _all_of(*(self._start_server(one) for one in self._brokers))
 
     async def _start_postgres(self) -> None:
         postgres = self._postgres = await _in_thread(lambda: Postgres(self._folder))
@@ -123,23 +117,33 @@ class Up:
         await _in_thread(server.wait_ready)
         self._watches.append(asyncio.create_task(self._watch(server)))
 
-    async def _start_node(self, kafka: Kafka) -> None:
-        node = self._node = Node(
-            "node-1",
-            self._url,
+    async def _start_nodes(self) -> None:
+        self._nodes = [self._node(number, port) for number, port in enumerate(self._ports, start=1)]
+        logs = ", ".join(str(node.log) for node in self._nodes)
+        self._say.doing(f"starting {_nodes(len(self._nodes))} (its log: {logs})")
+        await _all_of(*(self._start_node(node) for node in self._nodes))
+
+    def _node(self, number: int, port: int) -> Node:
+        name, url = f"node-{number}", f"http://{HOST}:{port}"
+        brokers = self._settings.brokers
+        return Node(
+            name,
+            url,
             self._folder,
             command=self._node_command,
             told={
-                "REWINDOW_KAFKA": kafka.address,
+                "REWINDOW_KAFKA": self._kafka(),
                 "REWINDOW_POSTGRES": None if self._postgres is None else self._postgres.url,
                 "REWINDOW_HOST": HOST,
-                "REWINDOW_PORT": str(self._settings.port),
-                "REWINDOW_URL": self._url,
-                "REWINDOW_NODE_ID": "node-1",
+                "REWINDOW_PORT": str(port),
+                "REWINDOW_URL": url,
+                "REWINDOW_NODE_ID": name,
                 "REWINDOW_PARTITIONS": str(self._settings.partitions),
+                "REWINDOW_REPLICATION": str(replication_of(brokers)),
             },
         )
-        self._say.doing(f"starting the node (its log: {node.log})")
+
+    async def _start_node(self, node: Node) -> None:
         for _ in range(NODE_TRIES - 1):
             try:
                 await self._start_server(node)
@@ -148,6 +152,9 @@ class Up:
             else:
                 return
         await self._start_server(node)
+
+    def _kafka(self) -> str:
+        return ",".join(broker.address for broker in self._brokers)
 
     # -- watch ------------------------------------------------------------------------------------
 
@@ -173,16 +180,12 @@ class Up:
                 self._write_endpoints()
 
     def _endpoints(self) -> Endpoints:
-        assert self._kafka is not None, "started"
-        assert self._kafka.pid is not None, "started"
-        assert self._node is not None, "started"
-        assert self._node.pid is not None, "started"
         return Endpoints(
-            http=[self._url],
-            kafka=self._kafka.address,
+            http=[node.url for node in self._nodes],
+            kafka=self._kafka(),
             postgres=None if self._postgres is None else self._postgres.url,
-            nodes=[NodeAt(self._url, self._node.pid)],
-            brokers=[BrokerAt(self._kafka.address, self._kafka.pid)],
+            nodes=[NodeAt(node.url, _pid(node)) for node in self._nodes],
+            brokers=[BrokerAt(broker.address, _pid(broker)) for broker in self._brokers],
         )
 
     def _write_endpoints(self) -> None:
@@ -197,14 +200,33 @@ class Up:
         await asyncio.wait(tasks)
         self._say.done()
         self._remove_endpoints()
-        if self._node is not None:
-            self._say.line("stopping the node, then Kafka and Postgres")
-            await _in_thread(self._node.stop)
-        beneath = [server for server in (self._kafka, self._postgres) if server is not None]
+        if self._nodes:
+            self._say.line(f"stopping {_nodes(len(self._nodes))}, then Kafka and Postgres")
+            await asyncio.gather(*(_in_thread(node.stop) for node in self._nodes))
+        beneath = [*self._brokers, *([] if self._postgres is None else [self._postgres])]
         await asyncio.gather(*(_in_thread(server.stop) for server in beneath))
 
     def _remove_endpoints(self) -> None:
         (self._folder.path / "endpoints.json").unlink(missing_ok=True)
+
+
+def _nodes(count: int) -> str:
+    return "the node" if count == 1 else f"{count} nodes"
+
+
+def _pid(server: Server) -> int:
+    assert server.pid is not None, "started"
+    return server.pid
+
+
+async def _all_of(*jobs: Coroutine[Any, Any, None]) -> None:
+    """Side by side; the first one that fails takes the others back, and its reason is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _pause_s(deaths: int) -> float:

@@ -24,7 +24,7 @@ class Replay:
         self._measures = measures
         self.start = source.bounds(partition).start
         windows, tails = (
-            Overlay(Rdict(str(scratch / f"{name}-{partition}"), _options()), OFFSET_KEY)
+            Overlay(scratch_db(scratch, name, partition), OFFSET_KEY)
             for name in ("windows", "tails")
         )
         self.lane = Lane(partition, windows, tails, next_offset=self.start, target=self.start)
@@ -55,7 +55,8 @@ class Replay:
             self.lane.store(self.lane.lift(), 0, 0)
 
 
-def _options() -> Options:
+def scratch_db(scratch: Path, name: str, partition: int) -> Rdict:
+    """An empty RocksDB for one partition, in a folder that somebody else throws away."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
-    return options
+    return Rdict(str(scratch / f"{name}-{partition}"), options)

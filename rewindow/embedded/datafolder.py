@@ -74,6 +74,14 @@ class DataFolder:
                 self.write("ports.json", json.dumps(known))
             return known[name]
 
+    def remembered(self, name: str, text: str) -> str:
+        """What the file `name` holds; `text`, which is put there, where it is missing. Blocks."""
+        with self._choosing:
+            file = self.path / name
+            if not file.exists():
+                self.write(name, text)
+            return file.read_text()
+
     def write(self, name: str, text: str) -> None:
         """Put a file there whole or not at all, for its owner only."""
         new = self.path / f"{name}.new"
