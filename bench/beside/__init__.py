@@ -1,0 +1,1 @@
+"""What Rewindow is measured beside, each a process of its own."""

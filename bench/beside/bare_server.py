@@ -1,0 +1,65 @@
+"""uvicorn answering an append with nothing behind it: the body is read, the answer is ready."""
+
+import sys
+from http.client import HTTPConnection, HTTPException
+from typing import Any, Final
+
+import uvicorn
+
+from bench.machine import ROOT
+from rewindow.embedded.datafolder import DataFolder
+from rewindow.embedded.ports import free_port
+from rewindow.embedded.server import Server
+
+ANSWER: Final = b'{"seq":1234,"version":1234,"token_estimate":198}'
+HEADERS: Final = [
+    (b"content-type", b"application/json"),
+    (b"content-length", b"%d" % len(ANSWER)),
+    (b"idempotency-key", b"0123456789abcdef0123456789abcdef"),
+]
+
+
+async def answer(_scope: Any, receive: Any, send: Any) -> None:
+    """One request."""
+    while (await receive()).get("more_body", False):
+        pass
+    await send({"type": "http.response.start", "status": 201, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": ANSWER})
+
+
+class BareServer(Server):
+    """It, as a child process."""
+
+    title = "the bare server"
+    ready_s = 30
+    stop_s = 5
+
+    def __init__(self, folder: DataFolder) -> None:
+        super().__init__("bare-server", folder.folder("logs"))
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def _launch(self) -> None:
+        self._spawn([sys.executable, "-m", __name__, str(self.port)], cwd=ROOT)
+
+    def _serves(self) -> bool:
+        asked = HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            asked.request("GET", "/")
+            return asked.getresponse().status == 201
+        except (OSError, HTTPException):
+            return False
+        finally:
+            asked.close()
+
+
+if __name__ == "__main__":
+    # As the node sets it up.
+    uvicorn.run(
+        answer,
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+    )
