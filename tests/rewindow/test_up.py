@@ -1,12 +1,8 @@
 """`rewindow up` as a process of its own: what it starts, watches over, and takes with it."""
 
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,75 +11,10 @@ import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from rewindow.embedded.ports import free_port
 from rewindow.up import PAUSE_LAST_S, _pause_s
 from tests.support.processes import family, gone
+from tests.support.running_up import RunningUp
 from tests.support.wait import until
-
-RUN_UP = Path(__file__).parents[1] / "support" / "run_up.py"
-
-
-class RunningUp:
-    """An `up` over one data folder, in whatever state a test brings it to."""
-
-    def __init__(self, data: Path, **more: str) -> None:
-        self.data = data
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        told = {"REWINDOW_DATA": str(data), "REWINDOW_PORT": str(self.port), **more}
-        self.log = data.with_name(f"{data.name}-{self.port}.log")
-        with self.log.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, str(RUN_UP)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env={**os.environ, **told},
-            )
-
-    def first_line(self) -> str:
-        """Of standard output; empty where it ended without one."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
-
-    def endpoints(self) -> dict[str, Any]:
-        """What any tool finds."""
-        read: dict[str, Any] = json.loads((self.data / "endpoints.json").read_text())
-        return read
-
-    def node_pid(self) -> int:
-        return int(self.endpoints()["nodes"][0]["pid"])
-
-    def broker_pid(self) -> int:
-        return int(self.endpoints()["brokers"][0]["pid"])
-
-    def told(self) -> dict[str, str]:
-        """The environment of the stand-in, once it answers."""
-
-        def ask() -> dict[str, str] | None:
-            try:
-                with urllib.request.urlopen(self.url, timeout=5) as answer:
-                    read: dict[str, str] = json.load(answer)
-                    return read
-            except OSError:
-                return None
-
-        answer = until(ask, f"{self.url} answers")
-        assert answer is not None
-        return answer
-
-    def end(self, *signals: int) -> int:
-        """Send the signals; the exit status."""
-        for number in signals:
-            self.process.send_signal(number)
-        return self.process.wait(60)
-
-    def discard(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
 
 Begin = Callable[..., RunningUp]
 

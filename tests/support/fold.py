@@ -219,9 +219,9 @@ def tombstone(context: str = "c", key: str | None = None) -> LogEvent:
     return event(ContextTombstoned(), context, key)
 
 
-def archived(upto: Mapping[str, int], tail_keep: int = 0) -> LogEvent:
+def archived(upto: Mapping[str, int], tail_keep: int = 0, *, key: str | None = None) -> LogEvent:
     """Postgres holds each context up to a seq."""
-    return event(ArchiveAdvanced(tuple(upto.items()), tail_keep), "watermarks")
+    return event(ArchiveAdvanced(tuple(upto.items()), tail_keep), "watermarks", key)
 
 
 # -- policies --------------------------------------------------------------------------------------
