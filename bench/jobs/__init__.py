@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench.jobs import append, fold, growth, recovery
+from bench.jobs import append, fold, growth, live, recovery
 from bench.results import Outcome
 from bench.stage import Stage
 
@@ -10,5 +10,6 @@ JOBS: dict[str, Callable[[Stage], Outcome]] = {
     "fold": fold.run,
     "append": append.run,
     "growth": growth.run,
+    "live": live.run,
     "recovery": recovery.run,
 }
