@@ -23,11 +23,14 @@ def is_free(port: int, *, within_s: float = 0.0) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A port that is free now, taken at random so that two that ask seldom get the same."""
+def free_port(in_a_row: int = 1) -> int:
+    """A port that is free now, taken at random so that two that ask seldom get the same.
+
+    With `in_a_row`, the first of so many that follow each other.
+    """
     while True:
         port = random.randrange(FIRST, LAST)
-        if is_free(port):
+        if all(map(is_free, range(port, port + in_a_row))):
             return port
 
 

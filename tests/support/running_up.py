@@ -19,7 +19,7 @@ class RunningUp:
 
     def __init__(self, data: Path, **more: str) -> None:
         self.data = data
-        self.port = free_port()
+        self.port = free_port(in_a_row=int(more.get("REWINDOW_NODES", "1")))
         self.url = f"http://127.0.0.1:{self.port}"
         told = {"REWINDOW_DATA": str(data), "REWINDOW_PORT": str(self.port), **more}
         self.log = data.with_name(f"{data.name}-{self.port}.log")
