@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format contracts bench clean
+.PHONY: help setup run test sim check format contracts bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ run: setup ## start Kafka, Postgres and a node on http://127.0.0.1:4000, and sho
 test: check ## every check, then every test, on a real broker and a real Postgres
 	@echo "test: pytest"
 	@$(BIN)/python -m pytest
+
+sim: setup ## play thousands of simulated worlds (REWINDOW_SIM_SEED=n plays one again)
+	@$(BIN)/python -m tests.simulation
 
 check: setup ## lint, format, types and the directions of imports
 	@echo "check: ruff";         $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,14 +1,18 @@
 """The journal: batches that are all or nothing, in one order of effects, by one owner."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from schemas.topics import TAILS, WINDOWS
 from streams.core.rows import POSITION_KEY
+from streams.settings import KafkaConfig
 from streams.tables import journal as journals
 from streams.tables import restore as restoring
 from streams.tables.overlay import Overlay
@@ -16,7 +20,7 @@ from streams.tables.restore import TablesUnfit
 from streams.tables.transaction import Fenced
 from tests.support.deployment import Deployment
 from tests.support.fold import append, archived, compact, configure, last_n, messages
-from tests.support.gate import Gate
+from tests.support.gate import PATIENCE_S, Gate
 from tests.support.tables import Tables, tables_of
 from tests.support.wait import until_async
 
@@ -154,6 +158,81 @@ async def test_a_batch_in_the_air_belongs_to_whoever_comes_next(
     assert (former.durable, lane.durable) == (0, 1)
     assert tables.windows.db(0)[POSITION_KEY] == b"0"
     deployment.is_exact([tables.digest()])
+
+
+async def test_a_lane_that_went_while_its_flush_was_put_off_writes_nothing(
+    tables: Tables, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it holds is folded again by the lane that the partition came back as."""
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def sleep(_seconds: float) -> None:
+        begun.set()
+        await over.wait()
+
+    patched = SimpleNamespace(**vars(asyncio) | {"sleep": sleep})
+    monkeypatch.setattr(journals, "asyncio", patched)
+    deployment.write(append(*messages(1)))
+    former = await tables.own(0)
+    await tables.agent.read_on(former, 1)
+    put_off = former.flushing
+    assert put_off is not None
+    await begun.wait()
+    await tables.own(0)
+    over.set()
+    await put_off
+    assert former.durable == 0
+    assert tables.failures == []
+    await tables.read_on()
+    deployment.is_exact([tables.digest()])
+
+
+async def test_a_partition_that_is_written_during_its_restore_has_another_owner(
+    tables: Tables, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its two tables one may be older than the other, so that there is nothing to be read."""
+    restore, turns = journals.restore, iter([True])
+    reached, go_on = threading.Event(), threading.Event()
+
+    def restores(kafka: KafkaConfig, topic: str, *more: Any) -> int:
+        if topic == deployment.topics.changelog(TAILS) and next(turns, False):
+            reached.set()
+            assert go_on.wait(PATIENCE_S)
+        return restore(kafka, topic, *more)
+
+    monkeypatch.setattr(journals, "restore", restores)
+    deployment.write(append(*messages(1)))
+    owning = asyncio.create_task(tables.journal.own([0]))
+    assert await asyncio.to_thread(reached.wait, PATIENCE_S)
+    async with tables_of(deployment, tmp_path / "owner") as owner:
+        await owner.own(0)
+        await owner.read_on()
+        go_on.set()
+        await owning
+        assert tables.journal.lanes == {}
+        deployment.is_exact([owner.digest()])
+    await tables.own(0)
+    deployment.is_exact([tables.digest()])
+    assert tables.failures == []
+
+
+async def test_it_knows_where_others_have_folded_meanwhile(
+    tables: Tables, deployment: Deployment, tmp_path: Path
+) -> None:
+    """They have answered whoever asked for that, so that nobody is to wait for it here."""
+    await tables.own(0)
+    assert tables.journal.unbroken == set()
+    deployment.write(append())
+    await tables.read_on()
+    await tables.own(0)
+    assert tables.journal.unbroken == {0}
+    async with tables_of(deployment, tmp_path / "other") as other:
+        await other.own(0)
+        assert other.journal.unbroken == set()
+        deployment.write(append())
+        await other.read_on()
+    await tables.own(0)
+    assert tables.journal.unbroken == set()
 
 
 async def test_behind_a_backlog_transactions_are_large(

@@ -1,0 +1,93 @@
+"""What chance brings about too seldom, played on purpose."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from schemas.events import LogEvent, MessageAppended
+from streams.core.outcome import Appended
+from streams.log_writer import partition_of
+from streams.store import Unavailable
+from tests.simulation.process import Process
+from tests.simulation.seams import simulated
+from tests.simulation.world import World
+from tests.support.fold import message
+
+PATIENCE_STEPS = 20_000
+
+
+class Stage(World):
+    """A world in which nothing goes wrong by itself, and nothing is mended."""
+
+    def enter(self) -> None:
+        """The nodes start, as they do once only."""
+        while super().start_one():
+            pass
+
+    def start_one(self) -> bool:
+        return False
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        self.go_on(PATIENCE_STEPS, holds)
+        assert holds()
+        assert not self.checks.wrong
+
+    def ready(self, partition: int) -> bool:
+        """Whether the partition is served by its owner of this generation."""
+        owner = self.owner_of(partition)
+        if owner is None or owner.app.generation != self.group.generation:
+            return False
+        lane = owner.lane(partition)
+        return lane is not None and lane.caught_up
+
+    def owner(self, partition: int) -> Process:
+        owner = self.owner_of(partition)
+        assert owner is not None
+        return owner
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage(seed=1)
+    stage.users.clear()
+    stage.calm_down()
+    with simulated(stage):
+        stage.enter()
+        yield stage
+        stage.end()
+
+
+def test_whoever_asked_before_another_node_had_the_partition_is_not_in_the_way(
+    stage: Stage,
+) -> None:
+    """The event is folded elsewhere while the node sleeps, so that nobody will answer here. Were it
+    still waited for, each retry would get the answer of the one before it, always too late."""
+    event = LogEvent("key", "ada", "/tests", MessageAppended((message(),)))
+    partition = partition_of("ada", stage.partitions)
+    stage.until(lambda: stage.ready(partition))
+    sleeper = stage.owner(partition)
+
+    asked = sleeper.loop.create_task(sleeper.streams.contexts.ask(event))
+    sleeper.turn()
+    with stage.inside(sleeper, None):
+        for producer in sleeper.producers:
+            producer.poll()
+    sleeper.paused = True
+    stage.group.expel_the_silent()
+    stage.until(lambda: stage.ready(partition) and stage.owner(partition) is not sleeper)
+
+    for process in stage.free():
+        process.alive = False
+    sleeper.paused = False
+    sleeper.app.fed.clear()
+    sleeper.app.call()
+    stage.group.expel_the_silent()
+    stage.until(lambda: stage.ready(partition))
+    assert stage.owner(partition) is sleeper
+    stage.until(asked.done)
+    assert isinstance(asked.exception(), Unavailable)
+    retry = sleeper.loop.create_task(sleeper.streams.contexts.ask(event))
+    stage.until(retry.done)
+    answer = retry.result().outcome
+    assert isinstance(answer, Appended)
+    assert (answer.first_seq, answer.replayed) == (1, True)
