@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import ClientDisconnect
 
 from api.neighbours import has
 from api.problems import MOVED
 from schemas.limits import REQUEST_BYTES_MAX
+
+EVENTS: Final = b"text/event-stream"
 
 
 class Body:
@@ -60,10 +62,12 @@ class Body:
 
 class Answer:
     """An answer on its way out. One that says that the context has moved is held back until it is
-    `too_late` to try again. `begun`: some of it is out."""
+    `too_late` to try again. `begun`: some of it is out. `endless`: it goes on for as long as
+    somebody takes it."""
 
     def __init__(self, send: Any, deadline: float) -> None:
         self.begun = False
+        self.endless = False
         self._send = send
         self._deadline = deadline
         self.held_back = False
@@ -78,13 +82,14 @@ class Answer:
         if message["type"] == "http.response.start":
             self.held_back = has(message["headers"], MOVED) and not self.too_late
             self.begun = not self.held_back
+            self.endless = dict(message["headers"]).get(b"content-type", b"").startswith(EVENTS)
         if not self.held_back:
             await self._send(message)
 
 
-async def until_either(one: "asyncio.Future[Any]", other: Awaitable[Any]) -> None:
-    """Wait for the first of the two, and take the rest back."""
-    tasks = {one, asyncio.ensure_future(other)}
+async def until_either(one: "asyncio.Future[Any]", *others: Awaitable[Any]) -> None:
+    """Wait for the first of them, and take the rest back."""
+    tasks = {one, *map(asyncio.ensure_future, others)}
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

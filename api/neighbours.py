@@ -1,5 +1,6 @@
 """The other nodes, and what two nodes say to each other."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -29,9 +30,13 @@ class Page(NamedTuple):
 
 
 class Neighbours:
-    """The connections to the other nodes. Made and closed on the event loop."""
+    """The connections to the other nodes. Made and closed on the event loop.
+
+    `hung_up`: set when this node stops, for those who pass on what has no end of its own.
+    """
 
     def __init__(self) -> None:
+        self.hung_up = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -64,8 +69,13 @@ class Neighbours:
             return None
         return Page(body, reply.headers) if reply.ok else None
 
+    def hang_up(self) -> None:
+        """End the event streams that are passed on: an HTTP server that drains would wait for them.
+        What has an end goes on to it."""
+        self.hung_up.set()
+
     async def close(self) -> None:
-        """Hang up."""
+        """Close what is left."""
         if self._session is not None:
             await self._session.close()
 

@@ -18,7 +18,7 @@ from api.bridge import bridged
 from api.neighbours import HOP_BY_HOP, PASSED_ON, Neighbours, has, passed_on, target
 from api.observing import REQUEST_ID, TRAIL
 from api.problems import Problem, response_to
-from api.requests import IDEMPOTENCY_KEY, context_id_of, new_idempotency_key
+from api.requests import IDEMPOTENCY_KEY, READS, context_id_of, new_idempotency_key
 from schemas.limits import RECORD_BYTES_MAX
 from streams.store import Moved, Store
 
@@ -84,11 +84,16 @@ class PassOn:
                 await asyncio.wait({asking}, timeout=AGAIN_S)
                 if self._store.owner(context_id) != url:
                     break
-            if answer.begun:
+            if answer.endless:
+                await until_either(asking, body.broken_off(), self._neighbours.hung_up.wait())
+            elif answer.begun:
                 await until_either(asking, body.broken_off())
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
+        if answer.endless and asking.cancelled():
+            # Half an event at the end is none: who follows comes back with the one before.
+            await answer({"type": "http.response.body", "body": b""})
         if answer.too_late and not answer.begun:
             refusal = Moved(f"the node at {url}, which has the context, does not answer; ask again")
             await response_to(refusal)(scope, body.again(), answer)
@@ -153,5 +158,5 @@ def _give_key(scope: Any) -> None:
     """A write without a key gets one here, so that every try of it is the same write. In place:
     whoever stands around us looks into the scope afterwards."""
     key = IDEMPOTENCY_KEY.lower().encode()
-    if scope["method"] not in ("GET", "HEAD") and not has(scope["headers"], key):
+    if scope["method"] not in READS and not has(scope["headers"], key):
         scope["headers"] = [*scope["headers"], (key, new_idempotency_key().encode())]

@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
+READS: Final = ("GET", "HEAD")
+"""The methods that change nothing."""
+
 NUMBER_MAX: Final = 2**63 - 1
 """The largest number that every client and every column can hold."""
 

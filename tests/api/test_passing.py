@@ -10,6 +10,7 @@ import httpx
 import pytest
 import uvicorn
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
 
 from api.app import make_api
 from api.neighbours import Neighbours
@@ -18,7 +19,7 @@ from streams import encodings
 from streams.store import Census, Moved
 from tests.support.contexts import Context, is_problem, said
 from tests.support.memory_store import MemoryStore
-from tests.support.wait import until_async
+from tests.support.wait import PATIENCE_S, until_async
 
 
 class OneOfTwo(MemoryStore):
@@ -69,9 +70,10 @@ class Node:
     async def stop(self) -> None:
         if self._server is not None and self._serving is not None:
             self.store.live.end_all_but((), "the node stops")
-            await self.neighbours.close()
+            self.neighbours.hang_up()
             self._server.should_exit = True
             await self._serving
+            await self.neighbours.close()
             self._server = None
 
     def context(self, name: str) -> Context:
@@ -288,3 +290,40 @@ async def test_a_follower_that_leaves_is_let_go_at_the_other_node(pair: Pair) ->
         return not second.store.live._followers
 
     await until_async(nobody, "they are let go")
+
+
+async def test_a_node_that_stops_lets_go_of_what_it_passes_on(pair: Pair) -> None:
+    """It would wait for ever for streams that the other node goes on with; an answer that comes
+    from there is still given."""
+    first, second = pair
+    await second.context("b").put()
+    await second.context("b").say("one")
+    asked, released = asyncio.Event(), asyncio.Event()
+    head = second.store.head
+
+    async def slow(name: str) -> Any:
+        asked.set()
+        await released.wait()
+        return await head(name)
+
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        first.client.stream("GET", "/v1/contexts/b/events?cursor=0") as events,
+        connect(f"{first.url.replace('http', 'ws')}/v1/contexts/b/stream", proxy=None) as socket,
+    ):
+        lines = events.aiter_lines()
+        while '"seq":1' not in await anext(lines):
+            pass
+        second.store.head = slow  # type: ignore[method-assign]
+        asking = asyncio.create_task(first.context("b").read("context"))
+        await asked.wait()
+        stopping = asyncio.create_task(first.stop())
+        async for _ in lines:
+            pass
+        with pytest.raises(ConnectionClosedError):
+            async for _ in socket:
+                pass
+        assert not stopping.done()
+        released.set()
+        assert (await asking).status_code == 200
+    await stopping

@@ -63,8 +63,13 @@ def test_one_broker_of_three_may_go(up: RunningUp) -> None:
     write()
     assert failures == []
     until(lambda: up.endpoints()["brokers"][0]["pid"] != victim, "it is started again")
-    partitions = admin.list_topics("kept", timeout=30).topics["kept"].partitions
-    assert all(len(partition.replicas) == 3 for partition in partitions.values())
+
+    def in_sync() -> bool:
+        partitions = admin.list_topics("kept", timeout=30).topics["kept"].partitions
+        return all(len(partition.isrs) == 3 for partition in partitions.values())
+
+    until(lambda: not in_sync(), "it is missed")
+    until(in_sync, "it has what was written meanwhile", deadline_s=60)
 
 
 def test_it_stops_with_all_of_them_and_remembers_how_many_brokers_there_were(

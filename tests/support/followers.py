@@ -37,6 +37,7 @@ class Follower:
         """Follow until this version has been told in full."""
         while self._cursor < until_version:
             self.connections += 1
+            self._forget_what_is_told_again()
             left = None if self._cuts is None else self._random.randint(1, 2 * self._cuts)
             with suppress(httpx.TransportError, ConnectionClosed, InvalidHandshake, OSError):
                 async for cursor, frame in self._frames():
@@ -48,6 +49,12 @@ class Follower:
                         break
             if self._cursor < until_version:
                 await asyncio.sleep(RETRY_S)
+
+    def _forget_what_is_told_again(self) -> None:
+        """A version may be of several messages, and the line may have been cut between them."""
+        while self.versions and self.versions[-1] > self._cursor:
+            self.versions.pop()
+            self.seqs.pop()
 
     def _take(self, frame: Json) -> None:
         match frame["type"]:
@@ -65,15 +72,20 @@ class Follower:
 
 
 class WebsocketFollower(Follower):
-    """A version is whole when its `context` frame has come."""
+    """A version is whole when its `context` frame has come, or something of the next one."""
 
     async def _frames(self) -> AsyncIterator[tuple[int | None, Json]]:
         url = f"{self._url.replace('http', 'ws')}{self._path}/stream?cursor={self._cursor}"
         async with connect(url, proxy=None) as socket:
             async for text in socket:
                 frame = json.loads(text)
-                whole = frame["type"] in ("context", "message")
-                yield (frame["version"] if whole else None), frame
+                match frame["type"]:
+                    case "context":
+                        yield frame["version"], frame
+                    case "message":
+                        yield frame["version"] - 1, frame
+                    case _:
+                        yield None, frame
 
 
 class EventsFollower(Follower):

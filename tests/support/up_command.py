@@ -14,22 +14,26 @@ STARTING_S = 120
 
 
 class UpCommand:
-    """Begun, not awaited. `said` is its standard output, `complained` its standard error."""
+    """Begun, not awaited. `said` is its standard output, `complained` its standard error.
 
-    def __init__(self, folder: Path, *flags: str, port: int | None = None) -> None:
+    `told`: more of its environment, without `REWINDOW_`.
+    """
+
+    def __init__(self, folder: Path, *flags: str, port: int | None = None, **told: str) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = folder / ".rewindow"
         self._output = folder / f"output-{self.port}.txt"
         self._errors = folder / f"errors-{self.port}.txt"
         ours = {k: v for k, v in os.environ.items() if not k.startswith("REWINDOW_")}
+        more = {f"REWINDOW_{name.upper()}": value for name, value in told.items()}
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [REWINDOW, "up", "--port", str(self.port), *flags],
                 cwd=folder,
                 stdout=output,
                 stderr=errors,
-                env={**ours, "COLUMNS": "80"},
+                env={**ours, "COLUMNS": "80", **more},
             )
 
     @property
