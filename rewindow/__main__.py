@@ -2,4 +2,6 @@
 
 from rewindow.cli import main
 
-main()
+if __name__ == "__main__":
+    # A process that folds beside us imports this module too.
+    main()

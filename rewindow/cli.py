@@ -1,8 +1,10 @@
 """The command line."""
 
 import asyncio
+import gc
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -115,9 +117,17 @@ def node() -> None:
     configure_logs()
     # Before Faust is imported, which makes loops of its own.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    # What is made by imports stays: to look for garbage in it took a sixth of their time. The node
+    # begins to look when it has started.
+    gc.disable()
     from rewindow.node import run_node
 
-    sys.exit(asyncio.run(run_node(settings)))
+    # Not `asyncio.run`: it waits at the end for every task that is left, and of Faust's there may
+    # be one that never ends. A node that can't go on has to be gone, so that it is started again.
+    status = asyncio.Runner().run(run_node(settings))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 # -- conversations ------------------------------------------------------------------------------
@@ -198,26 +208,18 @@ def tail(
 @app.command(short_help="Prove by replay that heads and rows are what the log says.")
 def verify(url: Url = None, data: Data = DATA_DEFAULT, as_json: AsJsonLines = False) -> None:
     """Replay the log in a scratch space, and compare every head and row with the live ones: those
-    in the node's tables, and those in the changelogs."""
-    from confluent_kafka import KafkaException
-
+    in the node's tables, and those in the changelogs. The node goes on meanwhile."""
+    from rewindow.progress import progress
     from rewindow.verdicts import line_of
-    from streams.topics import TopicsUnfit
-    from streams.verify import NeverQuiet
     from streams.verify import verify as verified
 
     live = _client(url, data).digests()
     settings = _of_running(data)
     found = []
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            for verdict in verified(settings, live, Path(scratch)):
-                found.append(verdict)
-                typer.echo(msgspec.json.encode(verdict) if as_json else line_of(verdict))
-        except (TopicsUnfit, NeverQuiet) as exc:
-            raise CannotStart(str(exc)) from None
-        except KafkaException as exc:
-            raise CannotStart(f"Kafka refuses, or is away: {exc.args[0].str()}") from None
+    with _sentences(), tempfile.TemporaryDirectory() as scratch, progress("verified") as watch:
+        for verdict in verified(settings, live, Path(scratch), watch):
+            found.append(verdict)
+            typer.echo(msgspec.json.encode(verdict) if as_json else line_of(verdict))
     if not all(verdict.agrees for verdict in found if verdict.expected is not None):
         raise CannotStart("the state is not what the log says; `rewindow rebuild` makes it anew")
     if not all(verdict.agrees for verdict in found):
@@ -230,26 +232,75 @@ def rebuild(data: Data = DATA_DEFAULT, as_json: AsJsonLines = False) -> None:
 
     With REWINDOW_KAFKA set, for that deployment; else for the data folder of `rewindow up`, whose
     Kafka is started for it.
+
+    Interrupted, it goes on where it was: what it has folded so far is in the data folder.
     """
-    from confluent_kafka import KafkaException
-
-    from streams.rebuild import CannotRebuild
+    from rewindow.progress import progress
     from streams.rebuild import rebuild as rebuilt
-    from streams.topics import TopicsUnfit
 
-    with _stopped_deployment(data) as settings, tempfile.TemporaryDirectory() as scratch:
-        try:
-            for done in rebuilt(settings, Path(scratch)):
-                typer.echo(
-                    json.dumps(done._asdict())
-                    if as_json
-                    else f"partition {done.partition}: {done.events} events folded, "
-                    f"{done.rows} rows written"
-                )
-        except (CannotRebuild, TopicsUnfit) as exc:
-            raise CannotStart(str(exc)) from None
-        except KafkaException as exc:
-            raise CannotStart(f"Kafka refuses, or is away: {exc.args[0].str()}") from None
+    with (
+        _stopped_deployment(data) as settings,
+        _sentences(),
+        _scratch(data) as scratch,
+        progress("folded") as watch,
+    ):
+        for done in rebuilt(settings, scratch, watch):
+            typer.echo(
+                json.dumps(done._asdict())
+                if as_json
+                else f"partition {done.partition}: {done.events} events folded, "
+                f"{done.rows} rows written"
+            )
+
+
+@app.command(short_help="Tell the log again to another log: other partitions, another Kafka.")
+def replay(
+    to_topic: Annotated[
+        str, typer.Option(metavar="TOPIC", help="The log to fill, PREFIX.log of its nodes.")
+    ],
+    to_kafka: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Its brokers; by default the log's own."),
+    ] = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="How many it gets; by default as many as the log."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Leave out what arrived before (RFC 3339)."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Leave out what arrived then or later (RFC 3339)."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
+    data: Data = DATA_DEFAULT,
+    as_json: AsJsonLines = False,
+) -> None:
+    """Tell the log again to another log, each event as it is and with the time that it has.
+
+    With REWINDOW_KAFKA set, the log of that deployment; else of `rewindow up`, whether it runs or
+    not. Interrupted, it goes on where it was; so does one that is run again when more was said.
+    """
+    from rewindow.progress import progress
+    from rewindow.replays import line_of_replayed, milliseconds
+    from streams.transfer import Wanted
+    from streams.transfer import replay as replayed
+
+    wanted = Wanted(
+        to_topic,
+        to_kafka,
+        partitions,
+        None if since is None else milliseconds(since, "--from"),
+        None if until is None else milliseconds(until, "--until"),
+        dry_run,
+    )
+    with _deployment(data) as settings, _sentences(), progress("replayed") as watch:
+        for done in replayed(settings, wanted, watch):
+            typer.echo(
+                json.dumps(done._asdict()) if as_json else line_of_replayed(done, dry=dry_run)
+            )
 
 
 def _client(url: str | None, data: Path) -> Client:
@@ -271,9 +322,59 @@ def _stopped_deployment(data: Path) -> Iterator[NodeSettings]:
         yield read_settings(NodeSettings)
         return
     from rewindow.embedded.alone import kafka_alone
+    from rewindow.embedded.kafka import replication_of
 
-    with kafka_alone(data) as address:
-        yield read_settings(NodeSettings, kafka=address)
+    with kafka_alone(data) as addresses:
+        replication = replication_of(addresses.count(",") + 1)
+        yield read_settings(NodeSettings, kafka=addresses, replication=replication)
+
+
+@contextmanager
+def _deployment(data: Path) -> Iterator[NodeSettings]:
+    """Whether it runs or not."""
+    if "REWINDOW_KAFKA" in os.environ or (data / "endpoints.json").exists():
+        yield _of_running(data)
+    else:
+        with _stopped_deployment(data) as settings:
+            yield settings
+
+
+@contextmanager
+def _scratch(data: Path) -> Iterator[Path]:
+    """A folder for what has to outlive us; ours alone, and gone when all is done or nothing was
+    begun."""
+    from rewindow.embedded.datafolder import DataFolder
+
+    folder = DataFolder(data / "rebuild")
+    folder.hold()
+    done = False
+    try:
+        yield folder.path
+        done = True
+    finally:
+        if done or not any(one.is_dir() for one in folder.path.iterdir()):
+            shutil.rmtree(folder.path)
+            if not any(data.iterdir()):
+                data.rmdir()
+        folder.release()
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """What the streams can't do, as a command says it."""
+    from confluent_kafka import KafkaException
+
+    from streams.rebuild import CannotRebuild
+    from streams.topics import TopicsUnfit
+    from streams.transfer import CannotReplay
+    from streams.verify import NeverQuiet
+
+    try:
+        yield
+    except (CannotRebuild, CannotReplay, NeverQuiet, TopicsUnfit) as exc:
+        raise CannotStart(str(exc)) from None
+    except KafkaException as exc:
+        raise CannotStart(f"Kafka refuses, or is away: {exc.args[0].str()}") from None
 
 
 def _standard_input() -> str:

@@ -10,6 +10,8 @@ from rewindow.errors import CannotStart
 from streams.tables.digest import Digest
 
 TIMEOUT_S: Final = 30
+DIGESTS_S: Final = 600
+"""Every row that a node holds is hashed: some million a minute."""
 
 
 class Client:
@@ -43,7 +45,9 @@ class Client:
 
     def digests(self) -> list[Digest]:
         """What the node's tables hold."""
-        found: list[Digest] = self._asked(list[Digest], "GET", "/internal/digests")
+        found: list[Digest] = self._asked(
+            list[Digest], "GET", "/internal/digests", timeout=DIGESTS_S
+        )
         return found
 
     def _asked(self, answer_type: Any, method: str, path: str, **more: Any) -> Any:

@@ -5,7 +5,8 @@ from schemas.limits import CONTEXT_ID_BYTES_MAX, EVENT_ID_CHARS_MAX
 
 def has_control_characters(text: str) -> bool:
     """Unicode category Cc: C0, DEL and C1. They hide in logs and break header lines."""
-    return any(c < " " or "\x7f" <= c <= "\x9f" for c in text)
+    # What can be printed holds none, and to ask that takes a tenth of the time.
+    return not text.isprintable() and any(c < " " or "\x7f" <= c <= "\x9f" for c in text)
 
 
 def problem_of_context_id(text: str) -> str | None:

@@ -14,6 +14,9 @@ HEADER_TOPIC: Final = "topic"
 HEADER_PARTITION: Final = "partition"
 HEADER_OFFSET: Final = "offset"
 
+HEADER_ORIGIN: Final = "origin"
+"""On a record that a replay wrote: the source, a partition and an offset, with slashes between."""
+
 DAY_MS: Final = 86_400_000
 
 

@@ -1,108 +1,132 @@
 """Tables and changelogs thrown away, and made again out of the log."""
 
-import time
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from schemas.topics import TAILS, WINDOWS, topic_shapes
-from streams import encodings
+from streams.core.head import RULES
 from streams.core.rows import POSITION_KEY
-from streams.replay import Replay
+from streams.group import is_left_by_all
+from streams.progress import Progress, Watch, unwatched
+from streams.scratch import Scratch, partition_folder
 from streams.settings import StreamSettings
+from streams.side_by_side import Folder, FoldFailed, with_a_word
 from streams.tables.cut import compact_only, cut
-from streams.tables.source import Source
-from streams.tables.transaction import TransactionWriter
-from streams.topics import log_partitions, prepare_topics
+from streams.tables.source import Bounds, Source
+from streams.tables.transaction import Fenced, TransactionWriter
+from streams.topics import log_partitions, prepare_topics, topic_id
 
 ROWS_PER_TRANSACTION: Final = 20_000
-LEAVING_S: Final = 2.0
-"""How much longer than its session a node that ended may be counted as a member."""
-LOOK_AGAIN_S: Final = 0.2
-STARTING: Final = (
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-)
-"""What a broker says of a group for a moment after its start."""
+ROWS_LOOKED_BACK: Final = 5000
+"""Every transaction ends with a position row; so it is among the last."""
+MADE_OF: Final = "made of"
+"""A note in a scratch space: which log it was folded from, and by which rules."""
+UP_TO: Final = "up to"
+"""A note in a scratch space: the offset up to which the log is to be folded."""
+WRITTEN: Final = "written"
+"""A note in a scratch space: where the changelogs ended when all of it was in them."""
 
 
 class CannotRebuild(Exception):
-    """A node runs, or the log does not hold everything; nothing was touched."""
+    """A node runs, or the log does not hold everything. What was touched is unfinished, and no node
+    starts with it."""
 
 
 class Rebuilt(NamedTuple):
-    """One partition: events folded and rows written."""
+    """One partition: events folded and rows written, this time."""
 
     partition: int
     events: int
     rows: int
 
 
-def rebuild(settings: StreamSettings, scratch: Path) -> Iterator[Rebuilt]:
-    """Make what is missing of the topics, and then, for each partition:
+class Span(NamedTuple):
+    """Offsets of one partition of the log, without `end`."""
+
+    start: int
+    end: int
+
+
+def rebuild(settings: StreamSettings, scratch: Path, watch: Watch = unwatched) -> Iterator[Rebuilt]:
+    """Make what is missing of the topics, and then, for each partition, as many side by side as
+    there are cores:
 
     1. fence every node off;
-    2. fold the log from its start into a scratch space;
+    2. fold the log into the scratch space, from its start up to where the nodes had come, because
+       what came of later events is not published yet, and theirs to publish;
     3. cut both changelogs at their ends;
     4. write every row, and the position last: rows without a position are an unfinished rebuild,
        which no node starts with.
 
-    No facts are published again. Blocks. Raises `CannotRebuild`, `TopicsUnfit`, `KafkaException`.
+    Interrupted and begun again with the same scratch space it goes on: what was folded is not
+    folded again, and what was written is not written again where nobody has written since. No facts
+    are published again. Blocks. Raises `CannotRebuild`, `TopicsUnfit`, `KafkaException`.
     """
     partitions = log_partitions(settings)
     admin = AdminClient(dict(settings.librdkafka()))
     changelogs = [settings.topics.changelog(table) for table in (WINDOWS, TAILS)]
-    source = Source(settings.librdkafka(), settings.topics.log)
-    try:
-        for partition in range(partitions):
-            _check_that_all_is_there(source, partition)
-        _wait_for_an_empty_group(admin, settings)
-        _prepare(admin, settings, partitions, changelogs)
-        for partition in range(partitions):
-            writer = _writer(settings, partition)
-            writer.open()  # 1
-            replay = Replay(source, partition, scratch, encodings.measure)
-            events = replay.fold_up_to(source.bounds(partition).end)  # 2
-            cut(admin, changelogs, partition, writer)  # 3
-            yield Rebuilt(partition, events, _write(settings, replay, writer))  # 4
-    finally:
-        source.close()
-
-
-def _check_that_all_is_there(source: Source, partition: int) -> None:
-    start = source.bounds(partition).start
-    if start > 0:
+    for partition in range(partitions):
+        _check_that_all_is_there(settings, partition)
+    if not is_left_by_all(admin, settings.prefix, settings.session_timeout_s):
         raise CannotRebuild(
-            f"partition {partition} of the log begins at event {start}: what came of the events "
-            "before it is in the tables alone, and a rebuild would lose it"
+            "a node of this deployment is running; stop every node, then rebuild again"
         )
-
-
-def _wait_for_an_empty_group(admin: AdminClient, settings: StreamSettings) -> None:
-    """A node that ended is a member until its session is over: it keeps its place that long."""
-    group = settings.prefix
-    deadline = time.monotonic() + settings.session_timeout_s + LEAVING_S
-    while _may_have_members(admin, group):
-        if time.monotonic() > deadline:
-            raise CannotRebuild(
-                "a node of this deployment is running; stop every node, then rebuild again"
-            )
-        time.sleep(LOOK_AGAIN_S)
-
-
-def _may_have_members(admin: AdminClient, group: str) -> bool:
-    """Whether somebody is in the group, as far as the broker can tell yet."""
+    _prepare(admin, settings, partitions, changelogs)
+    made_of = _made_of(settings)
+    spans = {p: _span(settings, scratch, p, made_of, watch) for p in range(partitions)}
     try:
-        return bool(admin.describe_consumer_groups([group])[group].result().members)
-    except KafkaException as exc:
-        if exc.args[0].code() not in STARTING:
-            raise
-        return True
+        yield from _side_by_side(settings, scratch, spans, watch)
+    except FoldFailed as exc:
+        raise CannotRebuild(f"{exc}; rebuild again, it goes on from there") from None
+    except Fenced:
+        raise CannotRebuild(
+            "a node was started meanwhile; stop every node, then rebuild again, it goes on from "
+            "there"
+        ) from None
+
+
+def _side_by_side(
+    settings: StreamSettings, scratch: Path, spans: dict[int, Span], watch: Watch
+) -> Iterator[Rebuilt]:
+    """Partitions are folded by processes of their own, and written by us, one by one."""
+    waiting = iter(spans.items())
+    idle: list[Folder] = []
+    busy: dict[Folder, TransactionWriter] = {}
+    try:
+        while True:
+            while len(busy) < _cores() and (following := next(waiting, None)) is not None:
+                partition, span = following
+                writer = _writer(settings, partition)
+                writer.open()  # 1
+                if span.start < span.end:
+                    folder = idle.pop() if idle else Folder(settings, scratch)
+                    busy[folder] = writer
+                    folder.fold(partition, span.end)  # 2
+                else:
+                    yield Rebuilt(partition, 0, _written(settings, scratch, partition, writer))
+            if not busy:
+                return
+            for folder in with_a_word([*busy]):
+                if (events := folder.heard(watch)) is not None:
+                    writer = busy.pop(folder)
+                    idle.append(folder)
+                    rows = _written(settings, scratch, folder.partition, writer)
+                    yield Rebuilt(folder.partition, events, rows)
+    finally:
+        for folder in (*idle, *busy):
+            folder.stop()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _prepare(
@@ -134,14 +158,101 @@ def _writer(settings: StreamSettings, partition: int) -> TransactionWriter:
     )
 
 
-def _write(settings: StreamSettings, replay: Replay, writer: TransactionWriter) -> int:
+def _check_that_all_is_there(settings: StreamSettings, partition: int) -> None:
+    start = _bounds(settings, settings.topics.log, partition).start
+    if start > 0:
+        raise CannotRebuild(
+            f"partition {partition} of the log begins at event {start}: what came of the events "
+            "before it is in the tables alone, and a rebuild would lose it"
+        )
+
+
+def _bounds(settings: StreamSettings, topic: str, partition: int) -> Bounds:
+    with closing(Source(settings.librdkafka(), topic)) as source:
+        return source.bounds(partition)
+
+
+def _made_of(settings: StreamSettings) -> bytes:
+    log = topic_id(settings.librdkafka(), settings.topics.log)
+    return f"{log} {RULES} {version('rewindow')}".encode()
+
+
+def _span(
+    settings: StreamSettings, scratch: Path, partition: int, made_of: bytes, watch: Watch
+) -> Span:
+    """From where to where a partition is to be folded. What another log or other rules have left
+    behind in its scratch space is thrown away."""
+    before = Scratch(scratch, partition)
+    if before.note(MADE_OF) not in (None, made_of):
+        before.close()
+        shutil.rmtree(partition_folder(scratch, partition))
+        before = Scratch(scratch, partition)
+    with closing(before):
+        before.write_note(MADE_OF, made_of)
+        end = _bounds(settings, settings.topics.log, partition).end
+        # An interrupted rebuild may have cut off what says it.
+        said = _nodes_came_to(settings, partition) or int(before.note(UP_TO) or end)
+        end = min(end, said)
+        before.write_note(UP_TO, b"%d" % end)
+        position = before.windows.get(POSITION_KEY)
+    start = 0 if position is None else int(position) + 1
+    watch(Progress(partition, start, end))
+    return Span(start, end)
+
+
+def _nodes_came_to(settings: StreamSettings, partition: int) -> int | None:
+    """The offset behind the last event that the changelogs have, as the newest position row says;
+    None where there is none."""
+    with closing(Source(settings.librdkafka(), settings.topics.changelog(WINDOWS))) as changelog:
+        start, end = changelog.bounds(partition)
+        back = ROWS_LOOKED_BACK
+        while True:
+            first = max(start, end - back)
+            position = None
+            for piece in changelog.pieces(partition, first, end):
+                for row in piece.records:
+                    if row.key == POSITION_KEY:
+                        position = row.value
+            if position is not None:
+                return int(position) + 1
+            if first == start:
+                return None
+            back *= 10
+
+
+def _written(
+    settings: StreamSettings, scratch: Path, partition: int, writer: TransactionWriter
+) -> int:
+    """Put what was folded into the changelogs, unless it is there; how many rows were written."""
+    with closing(Scratch(scratch, partition)) as folded:
+        if folded.note(WRITTEN) == _state(settings, folded):
+            return 0
+        changelogs = [settings.topics.changelog(table) for table in (WINDOWS, TAILS)]
+        cut(AdminClient(dict(settings.librdkafka())), changelogs, partition, writer)  # 3
+        rows = _write(settings, folded, writer)  # 4
+        folded.write_note(WRITTEN, _state(settings, folded))
+        return rows
+
+
+def _state(settings: StreamSettings, folded: Scratch) -> bytes:
+    """Changes with whatever anybody writes to the changelogs, and with what is folded."""
+    windows, tails = (
+        _bounds(settings, settings.topics.changelog(table), folded.partition).end
+        for table in (WINDOWS, TAILS)
+    )
+    return b"%b %d %d" % (folded.windows.get(POSITION_KEY) or b"-", windows, tails)
+
+
+def _write(settings: StreamSettings, folded: Scratch, writer: TransactionWriter) -> int:
     topics = settings.topics
-    lane = replay.lane
-    position = lane.windows.get(POSITION_KEY)
+    position = folded.windows.get(POSITION_KEY)
     if position is None:
         return 0
     written = 0
-    for table, rows in ((TAILS, lane.tails.rows_stored()), (WINDOWS, lane.windows.rows_stored())):
+    for table, rows in (
+        (TAILS, folded.tails.rows_stored()),
+        (WINDOWS, folded.windows.rows_stored()),
+    ):
         kept = ((key, value) for key, value in rows if key != POSITION_KEY)
         while chunk := dict(islice(kept, ROWS_PER_TRANSACTION)):
             writer.commit({topics.changelog(table): dict(chunk)}, [])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -27,6 +27,10 @@ ANSWER_S: Final = 3.0
 
 _CHECKED_CONFIG = ("cleanup.policy", "message.timestamp.type")
 _SIZE_CONFIG = "max.message.bytes"
+_CURES = {
+    "message.timestamp.type": "run `rewindow replay` again if one was interrupted, else ",
+}
+"""What else may be the matter, before the operator's own hand is."""
 
 
 class TopicsUnfit(Exception):
@@ -56,6 +60,13 @@ def log_partitions(settings: StreamSettings) -> int:
             "REWINDOW_PREFIX to what the nodes were given"
         )
     return partitions
+
+
+def topic_id(kafka: KafkaConfig, topic: str) -> str:
+    """What no other topic has, nor the same one made anew. Raises `KafkaException`."""
+    admin = AdminClient(dict(kafka))
+    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=LIST_S)
+    return str(asked[topic].result().topic_id)
 
 
 def prepare_topics(
@@ -121,20 +132,21 @@ def _check(admin: AdminClient, shapes: Sequence[TopicShape]) -> None:
         if have != shape.partitions:
             raise TopicsUnfit(
                 f"topic {shape.name} has {have} partitions, this node is set to "
-                f"{shape.partitions}; set REWINDOW_PARTITIONS={have}, or take another prefix"
+                f"{shape.partitions}; set REWINDOW_PARTITIONS={have}, or bring the log into a new "
+                f"one with {shape.partitions} by `rewindow replay`"
             )
         for name in _CHECKED_CONFIG:
             want = shape.config.get(name)
             value = configs[shape.name][name].value
             if want is not None and value != want:
-                raise _misconfigured(shape.name, f"{name}={value}", want)
+                raise _misconfigured(shape.name, f"{name}={value}", want, _CURES.get(name, ""))
         want, value = shape.config[_SIZE_CONFIG], configs[shape.name][_SIZE_CONFIG].value
         if int(value) < int(want):
             raise _misconfigured(shape.name, f"{_SIZE_CONFIG}={value}", f"at least {want}")
 
 
-def _misconfigured(topic: str, found: str, want: str) -> TopicsUnfit:
+def _misconfigured(topic: str, found: str, want: str, cure: str = "") -> TopicsUnfit:
     return TopicsUnfit(
-        f"topic {topic} has {found}, Rewindow needs {want}; "
+        f"topic {topic} has {found}, Rewindow needs {want}; {cure}"
         f"alter the topic's config, or choose another REWINDOW_PREFIX"
     )

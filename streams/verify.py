@@ -2,15 +2,20 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from msgspec import Struct
-from rocksdict import Rdict
+from rocksdict import Options, Rdict
 
 from schemas.topics import TAILS, WINDOWS
 from streams import encodings
-from streams.replay import OFFSET_KEY, Replay, scratch_db
+from streams.progress import Progress, Watch, unwatched
+from streams.replay import Replay
+from streams.scratch import OFFSET_KEY, Scratch
 from streams.settings import StreamSettings
 from streams.tables.digest import Digest, digest_of
 from streams.tables.overlay import Overlay
@@ -43,65 +48,101 @@ class Verdict(Struct, frozen=True):
         return self.found == self.expected
 
 
-def verify(settings: StreamSettings, live: Sequence[Digest], scratch: Path) -> Iterator[Verdict]:
+def verify(
+    settings: StreamSettings, live: Sequence[Digest], scratch: Path, watch: Watch = unwatched
+) -> Iterator[Verdict]:
     """Compare each partition's live tables, then its changelogs, with a replay of the log.
 
-    `live`: the digests that the nodes gave. Blocks. Raises `TopicsUnfit`, `NeverQuiet`,
-    `KafkaException`.
+    `live`: the digests that the nodes gave. The scratch space holds one partition at a time, twice;
+    memory holds nothing that grows. Blocks. Raises `TopicsUnfit`, `NeverQuiet`, `KafkaException`.
     """
     partitions = log_partitions(settings)
     source = Source(settings.librdkafka(), settings.topics.log)
     by_partition = {digest.partition: digest for digest in live}
     try:
         for partition in range(partitions):
-            replay = Replay(source, partition, scratch, encodings.measure)
-            if (tables := by_partition.get(partition)) is not None:
-                yield _judged("tables", tables, replay)
-            yield _judged_changelogs(_Changelogs(settings, partition, scratch), replay)
+            watch(Progress(partition, 0, source.bounds(partition).end))
+        for partition in range(partitions):
+            with (
+                TemporaryDirectory(dir=scratch) as folder,
+                closing(Scratch(Path(folder), partition)) as ours,
+                closing(_Changelogs(settings, partition, Path(folder))) as changelogs,
+            ):
+                replay = Replay(source, ours, encodings.measure)
+                if (tables := by_partition.get(partition)) is not None:
+                    yield _judged("tables", tables, replay, watch)
+                yield _judged_changelogs(changelogs, replay, watch)
     finally:
         source.close()
 
 
-def _judged(place: str, found: Digest, replay: Replay) -> Verdict:
-    replay.fold_up_to(found.position + 1)
+def _judged(place: str, found: Digest, replay: Replay, watch: Watch) -> Verdict:
+    replay.fold_up_to(found.position + 1, watch)
     return Verdict(place, found, replay.digest() if replay.start == 0 else None)
 
 
-def _judged_changelogs(changelogs: "_Changelogs", replay: Replay) -> Verdict:
-    """A disagreement counts when it is found again: two topics are read one after the other, and
-    while a node goes on they may be of two moments."""
+def _judged_changelogs(changelogs: "_Changelogs", replay: Replay, watch: Watch) -> Verdict:
+    """A disagreement counts when it is found again: while a node goes on, a transaction may be
+    marked as committed in one of the topics and not in the other yet."""
     deadline = time.monotonic() + QUIET_S
     before = None
     while True:
-        verdict = _judged("changelogs", changelogs.digest(), replay)
+        verdict = _judged("changelogs", changelogs.digest(), replay, watch)
         if verdict.agrees or verdict.expected is None or verdict.found == before:
             return verdict
         before = verdict.found
         if time.monotonic() > deadline:
-            raise NeverQuiet(
-                f"partition {before.partition} is written to faster than its changelogs can be "
-                "compared; verify again when less is said"
-            )
+            raise _never_quiet(before.partition)
 
 
 class _Changelogs:
     """A partition's tables, restored as a node with an empty disk does it."""
 
     def __init__(self, settings: StreamSettings, partition: int, scratch: Path) -> None:
-        self._settings = settings
+        self._kafka = settings.librdkafka()
         self._partition = partition
-        self._dbs = {
-            table: scratch_db(scratch, f"changelog-{table}", partition)
-            for table in (TAILS, WINDOWS)
-        }
+        self._topics = {table: settings.topics.changelog(table) for table in (TAILS, WINDOWS)}
+        self._sources = {t: Source(self._kafka, topic) for t, topic in self._topics.items()}
+        self._dbs = {table: _empty_db(scratch / f"changelog-{table}") for table in self._topics}
 
     def digest(self) -> Digest:
         """What the changelogs hold now; what was read before is not read again."""
-        for table, db in self._dbs.items():
-            self._read_on(table, db)
+        for table, end in self._ends().items():
+            dbs = {self._partition: self._dbs[table]}
+            restore(self._kafka, self._topics[table], dbs, OFFSET_KEY, up_to=end)
         tails, windows = (Overlay(db, OFFSET_KEY).rows_stored() for db in self._dbs.values())
         return digest_of(self._partition, windows, tails)
 
-    def _read_on(self, table: str, db: Rdict) -> None:
-        changelog = self._settings.topics.changelog(table)
-        restore(self._settings.librdkafka(), changelog, {self._partition: db}, OFFSET_KEY)
+    def close(self) -> None:
+        """Let go of all of it."""
+        for source in self._sources.values():
+            source.close()
+        for db in self._dbs.values():
+            db.close()
+
+    def _ends(self) -> dict[str, int]:
+        """Where both topics end at one moment: a node may write to them all the time, but not
+        without a pause."""
+        deadline = time.monotonic() + QUIET_S
+        tails, windows = (
+            partial(source.bounds, self._partition) for source in self._sources.values()
+        )
+        while True:
+            ends = {TAILS: tails().end, WINDOWS: windows().end}
+            if tails().end == ends[TAILS]:
+                return ends
+            if time.monotonic() > deadline:
+                raise _never_quiet(self._partition)
+
+
+def _never_quiet(partition: int) -> NeverQuiet:
+    return NeverQuiet(
+        f"partition {partition} is written to faster than its changelogs can be compared; verify "
+        "again when less is said"
+    )
+
+
+def _empty_db(path: Path) -> Rdict:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    return Rdict(str(path), options)

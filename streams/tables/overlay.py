@@ -77,6 +77,10 @@ class Overlay:
                 batch.put(key, value)
         batch.put(self._offset_key, b"%d" % changelog_offset)
         self._db.write(batch)
+        self.landed()
+
+    def landed(self) -> None:
+        """The flight is in RocksDB, whoever wrote it there."""
         self._flying = {}
 
     def is_empty(self) -> bool:

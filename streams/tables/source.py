@@ -6,6 +6,7 @@ it can't tell from a skipped record. The log itself can.
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -14,6 +15,8 @@ from streams.settings import KafkaConfig
 from streams.tables.record import Record
 
 RECORDS_PER_READ: Final = 500
+RECORDS_PER_PIECE: Final = 2000
+"""Of a whole partition, read from one end to the other."""
 BYTES_PER_READ: Final = 32 << 20
 READ_S: Final = 0.05
 ANSWER_S: Final = 10.0
@@ -40,6 +43,13 @@ class Visible(NamedTuple):
     records: list[Record]
     reached: int
     kept_from: int
+
+
+class Piece(NamedTuple):
+    """The committed records that come next, up to `reached`, which is not included."""
+
+    records: list[Record]
+    reached: int
 
 
 def bounds_of(consumer: Consumer, topic: str, partition: int, timeout_s: float) -> Bounds:
@@ -78,8 +88,33 @@ class Source:
         with self._lock:
             return self._bounds(partition, timeout_s)
 
+    def offset_at(self, partition: int, time_ms: int) -> int:
+        """The first offset that arrived at a time of the broker's clock or later, the end where
+        none did. Raises `KafkaException`."""
+        with self._lock:
+            asked = [TopicPartition(self._topic, partition, time_ms)]
+            (found,) = self._consumer.offsets_for_times(asked, timeout=ANSWER_S)
+            if found.error is not None:
+                raise KafkaException(found.error)
+            return found.offset if found.offset >= 0 else self._bounds(partition, ANSWER_S).end
+
+    def pieces(self, partition: int, start: int, end: int) -> Iterator[Piece]:
+        """Every committed record in [start, end), and the broker is asked for more meanwhile.
+
+        Nobody else may use the source before the last piece. Raises `KafkaException` when the
+        broker is silent.
+        """
+        with self._lock:
+            self._consumer.assign([TopicPartition(self._topic, partition, start)])
+            try:
+                while start < end:
+                    records, start = self._read(start, end, RECORDS_PER_PIECE)
+                    yield Piece(records, start)
+            finally:
+                self._consumer.unassign()
+
     def visible(self, partition: int, start: int, end: int) -> Visible:
-        """The committed records in [start, end), as many as one piece holds (`RECORDS_PER_READ`,
+        """The committed records in [start, end), as many as one read holds (`RECORDS_PER_READ`,
         `BYTES_PER_READ`) or a few more.
 
         Raises `KafkaException` when the broker is silent.
@@ -87,7 +122,7 @@ class Source:
         with self._lock:
             self._consumer.assign([TopicPartition(self._topic, partition, start)])
             try:
-                records, reached = self._read(start, end)
+                records, reached = self._read(start, end, RECORDS_PER_READ)
             finally:
                 self._consumer.unassign()
             return Visible(records, reached, self._bounds(partition, ANSWER_S).start)
@@ -100,11 +135,11 @@ class Source:
     def _bounds(self, partition: int, timeout_s: float) -> Bounds:
         return bounds_of(self._consumer, self._topic, partition, timeout_s)
 
-    def _read(self, start: int, end: int) -> tuple[list[Record], int]:
+    def _read(self, start: int, end: int, records_max: int) -> tuple[list[Record], int]:
         records: list[Record] = []
         reached, size = start, 0
         for _ in range(SILENCE_READS):
-            for message in self._consumer.consume(RECORDS_PER_READ, READ_S):
+            for message in self._consumer.consume(records_max, READ_S):
                 offset = message.offset()
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
@@ -115,7 +150,7 @@ class Source:
                 records.append(_record(message))
                 reached = offset + 1
                 size += len(message)
-            full = len(records) >= RECORDS_PER_READ or size >= BYTES_PER_READ
+            full = len(records) >= records_max or size >= BYTES_PER_READ
             if full or reached >= end:
                 return records, reached
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{self._topic} is silent"))

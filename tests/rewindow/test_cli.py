@@ -13,12 +13,13 @@ import pytest
 
 from rewindow.cli import main
 from rewindow.embedded.alone import kafka_alone
+from rewindow.embedded.datafolder import DataFolder
 from rewindow.endpoints import BrokerAt, Endpoints, NodeAt, write_endpoints
 from tests.support.deployment import Deployment
 from tests.support.history import history
 from tests.support.live_node import LiveNode, live_node
 
-COMMANDS = ("up", "node", "context", "append", "tail", "verify", "rebuild")
+COMMANDS = ("up", "node", "context", "append", "tail", "verify", "rebuild", "replay")
 
 
 class Result(NamedTuple):
@@ -173,9 +174,10 @@ def test_where_nothing_runs_that_is_said(run: Run) -> None:
         assert said.startswith("no node answers at http://127.0.0.1:1 (")
     assert "no node answers at nonsense" in sentence(run("tail", "c", "--url", "nonsense"))
     assert "is no address" in sentence(run("tail", "c", "--url", "http://[::x"))
-    assert sentence(run("rebuild")) == (
-        "there is no data of `rewindow up` in .rewindow; say where with --data"
-    )
+    for command in (("rebuild",), ("replay", "--to-topic", "other.log")):
+        assert sentence(run(*command)) == (
+            "there is no data of `rewindow up` in .rewindow; say where with --data"
+        )
 
 
 def test_settings_are_named_as_they_were_given(run: Run) -> None:
@@ -217,10 +219,56 @@ def test_rebuild_starts_the_kafka_of_an_up_that_is_stopped(run: Run, tmp_path: P
         assert "holds the data folder" in sentence(run("rebuild"))
     rebuilt = run("rebuild")
     assert rebuilt.status == 0, rebuilt.err
-    assert [line.split(":")[0] for line in rebuilt.out.splitlines()] == [
+    assert sorted(line.split(":")[0] for line in rebuilt.out.splitlines()) == [
         "partition 0",
         "partition 1",
     ]
+
+    assert sorted(path.name for path in data.iterdir() if "rebuild" in path.name) == []
+
+
+def test_a_rebuild_by_its_environment_leaves_nothing_behind(
+    run: Run, kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    deployment = Deployment(kafka, prefix, tmp_path, partitions=2).prepare()
+    deployment.write(*history())
+    rebuilt = run("rebuild", REWINDOW_KAFKA=kafka, REWINDOW_PREFIX=prefix)
+    assert rebuilt.status == 0, rebuilt.err
+    assert not (tmp_path / ".rewindow").exists()
+    (tmp_path / "mine").mkdir()
+    holder = DataFolder(tmp_path / "mine" / "rebuild")
+    holder.hold()
+    told = {"REWINDOW_KAFKA": kafka, "REWINDOW_PREFIX": prefix, "REWINDOW_DATA": "mine"}
+    assert "holds the data folder" in sentence(run("rebuild", **told))
+    holder.release()
+
+
+def test_a_replay_says_what_it_would_do_and_what_it_did(
+    run: Run, kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    deployment = Deployment(kafka, prefix, tmp_path, partitions=1).prepare()
+    deployment.write(*history())
+    deployment.write_bytes((b"c", b"garbage"))
+    told = {"REWINDOW_KAFKA": kafka, "REWINDOW_PREFIX": prefix}
+    argv = ("replay", "--to-topic", f"{prefix}-b.log", "--partitions", "3")
+    dry = run(*argv, "--dry-run", **told)
+    assert dry.status == 0, dry.err
+    assert dry.out == (
+        "partition 0  offsets 0 to 41: 40 events would be replayed (1 archive.advanced.v1, "
+        "2 context.configured.v1, 1 context.tombstoned.v1, 34 message.appended.v1, "
+        "1 metadata.patched.v1, 1 window.compacted.v1), 3 contexts, 8692 bytes; left out: "
+        "1 that can't be understood\n"
+    )
+    done = run(*argv, **told)
+    assert done.out == dry.out.replace("would be replayed", "replayed")
+    again = run(*argv, "--json", **told)
+    assert json.loads(again.out)["events"] == {}
+    late = run(*argv[:2], f"{prefix}-c.log", "--from", "2100-01-31T23:59:59+01:00", **told)
+    assert late.out == "partition 0  offsets 41 to 41: 0 events replayed, 0 contexts, 0 bytes\n"
+    for time in ("yesterday", "2026-01-31T23:59:59"):
+        assert sentence(run(*argv, "--until", time, **told)) == (
+            f"--until {time} is no time with a zone; write 2026-01-31T23:59:59Z, or +01:00 for Z"
+        )
 
 
 class Stranger(BaseHTTPRequestHandler):

@@ -11,7 +11,9 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.topics import TAILS, WINDOWS
 from streams import rebuild as rebuilding
+from streams.progress import Progress, Watch
 from streams.rebuild import CannotRebuild, Rebuilt, rebuild
+from streams.side_by_side import Folder
 from streams.tables import cut as cutting
 from streams.tables.digest import Digest
 from streams.tables.restore import TablesUnfit
@@ -24,6 +26,8 @@ from tests.support.tables import tables_of
 from tests.support.wait import until
 
 ROWS_PER_TRANSACTION = 5
+MANY = 2000
+"""As many as are stored at once."""
 
 
 class StartingAdmin(AdminClient):
@@ -64,7 +68,7 @@ def small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rebuilt(deployment: Deployment, scratch: Path) -> list[Rebuilt]:
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)
     return list(rebuild(deployment.settings, scratch))
 
 
@@ -120,7 +124,8 @@ async def test_wherever_it_is_interrupted_no_node_starts_with_half_of_it(
     for transactions in range(100):
         Writer.left = transactions
         try:
-            rebuilt(deployment, tmp_path / f"scratch {transactions}")
+            # Each goes on with what the one before has folded.
+            rebuilt(deployment, tmp_path / "scratch")
         except Killed:
             pass
         else:
@@ -150,6 +155,93 @@ async def test_a_cut_that_was_interrupted_leaves_no_policy_behind(
     rebuilt(deployment, tmp_path / "scratch again")
     deployment.prepare()
     assert deployment.changelog_digest() == deployment.expected().digest
+
+
+class DyingFolder(Folder):
+    """Its process, and ours, end after the first word of it."""
+
+    def heard(self, watch: Watch) -> int | None:
+        word = super().heard(watch)
+        self.stop()
+        if word is None:
+            raise Killed
+        return word
+
+
+def test_what_was_folded_before_an_interruption_is_not_folded_again(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "ROWS_PER_TRANSACTION", 20_000)
+    deployment.write(*(append(context=f"c-{n % 9}", key=f"{n}") for n in range(3 * MANY)))
+    monkeypatch.setattr(rebuilding, "Folder", DyingFolder)
+    with pytest.raises(Killed):
+        rebuilt(deployment, tmp_path / "scratch")
+    monkeypatch.setattr(rebuilding, "Folder", Folder)
+    seen: list[Progress] = []
+    (done,) = rebuild(deployment.settings, tmp_path / "scratch", seen.append)
+    assert MANY <= 3 * MANY - done.events < 3 * MANY
+    assert seen[0] == (0, 3 * MANY - done.events, 3 * MANY)
+    assert seen[-1] == (0, 3 * MANY, 3 * MANY)
+    assert deployment.changelog_digest() == deployment.expected().digest
+
+
+def test_what_was_written_before_an_interruption_is_not_written_again(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    deployment = Deployment(kafka, prefix, tmp_path / "node", partitions=3).prepare()
+    deployment.write(*(append(context=f"c-{n}") for n in range(30)))
+    scratch = tmp_path / "scratch"
+    whole = rebuilt(deployment, scratch)
+    assert sum(done.events for done in whole) == 30
+    assert all(done.rows for done in whole)
+    again = sorted(rebuilt(deployment, scratch))
+    assert again == [Rebuilt(partition, 0, 0) for partition in range(3)]
+    foreign = deployment.transactional()
+    foreign.begin_transaction()
+    foreign.produce(deployment.topics.changelog(TAILS), b"foreign", b"stranger", 1)
+    foreign.commit_transaction(20)
+    rows = {done.partition: done.rows > 0 for done in rebuilt(deployment, scratch)}
+    assert rows == {0: False, 1: True, 2: False}
+    for partition in range(3):
+        assert deployment.changelog_digest(partition) == deployment.expected(partition).digest
+
+
+def test_what_other_rules_or_another_log_have_left_behind_is_thrown_away(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.write(*history())
+    scratch = tmp_path / "scratch"
+    (first,) = rebuilt(deployment, scratch)
+    monkeypatch.setattr(rebuilding, "RULES", rebuilding.RULES + 1)
+    (second,) = rebuilt(deployment, scratch)
+    assert second.events == first.events
+    deployment.make_anew(deployment.topics.log)
+    deployment.write(*history(), append())
+    (third,) = rebuilt(deployment, scratch)
+    assert third.events == first.events
+    assert deployment.changelog_digest() == deployment.expected(end=first.events).digest
+
+
+async def test_what_no_node_has_folded_is_left_to_the_nodes(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """What comes of it is not published yet."""
+    deployment.write(*history())
+    await on_disk(deployment, tmp_path / "node's")
+    deployment.write(append(context="long"), append(context="later"))
+    (done,) = rebuilt(deployment, tmp_path / "scratch")
+    assert done.events == deployment.end() - 2
+    # Nor is it where that can't be told by the changelogs, after an interruption.
+    Writer.left = 2
+    deployment.write(append(context="later"))
+    with pytest.raises(Killed):
+        rebuilt(deployment, tmp_path / "other scratch")
+    Writer.left = 1000
+    rebuilt(deployment, tmp_path / "other scratch")
+    assert deployment.changelog_digest().position == deployment.end() - 4
+    digest = await on_disk(deployment, tmp_path / "node's")
+    assert digest == deployment.expected().digest
+    assert deployment.facts() == deployment.expected().facts
 
 
 async def test_changelogs_that_are_lost_are_made_again(

@@ -80,7 +80,7 @@ def test_another_number_of_partitions_is_refused(bare: Deployment, admin: AdminC
     made(admin, bare.topics.facts, 2)
     assert unfit(bare) == (
         f"topic {bare.topics.facts} has 2 partitions, this node is set to 3; set "
-        "REWINDOW_PARTITIONS=2, or take another prefix"
+        "REWINDOW_PARTITIONS=2, or bring the log into a new one with 3 by `rewindow replay`"
     )
 
 
@@ -88,7 +88,8 @@ def test_a_log_with_the_writers_clock_is_refused(bare: Deployment, admin: AdminC
     made(admin, bare.topics.log, 3, max_message_bytes=str(LOG_RECORD_BYTES_MAX))
     assert unfit(bare) == (
         f"topic {bare.topics.log} has message.timestamp.type=CreateTime, Rewindow needs "
-        "LogAppendTime; alter the topic's config, or choose another REWINDOW_PREFIX"
+        "LogAppendTime; run `rewindow replay` again if one was interrupted, else alter the topic's "
+        "config, or choose another REWINDOW_PREFIX"
     )
 
 

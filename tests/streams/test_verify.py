@@ -12,6 +12,7 @@ from schemas.topics import TAILS, WINDOWS
 from streams import verify as verifying
 from streams.settings import KafkaConfig, StreamSettings
 from streams.tables.digest import Digest
+from streams.tables.source import Bounds, Source
 from streams.topics import TopicsUnfit
 from streams.verify import NeverQuiet, Verdict, verify
 from tests.support.deployment import Deployment
@@ -91,42 +92,63 @@ async def test_a_row_that_is_missing_is_found(
     assert (verdict.found.contexts, verdict.expected.contexts) == (2, 3)
 
 
-class Busy:
-    """Writes to the partition whenever its rows were read and its heads were not yet."""
+class Busy(Source):
+    """Of the changelogs; the partition is written to whenever somebody asks where they end."""
 
-    def __init__(self, tables: Tables, *, times: int) -> None:
-        self.times = times
-        self._tables = tables
-        self._loop = asyncio.get_running_loop()
-        self._restore = verifying.restore
+    tables: Tables
+    loop: asyncio.AbstractEventLoop
+    times = 0
 
-    def __call__(self, kafka: KafkaConfig, topic: str, *more: Any) -> int:
-        rows = self._restore(kafka, topic, *more)
-        if topic == self._tables.deployment.topics.changelog(TAILS) and self.times > 0:
-            self.times -= 1
-            asyncio.run_coroutine_threadsafe(self._write(), self._loop).result()
-        return rows
+    def bounds(self, partition: int, timeout_s: float = 10) -> Bounds:
+        found = super().bounds(partition, timeout_s)
+        if self._topic == Busy.tables.deployment.topics.changelog(TAILS) and Busy.times > 0:
+            Busy.times -= 1
+            self.write()
+        return found
 
-    async def _write(self) -> None:
-        self._tables.deployment.write(append(context="long"))
-        await self._tables.read_on()
+    @classmethod
+    def write(cls) -> None:
+        async def folded() -> None:
+            cls.tables.deployment.write(append(context="long"))
+            await cls.tables.read_on()
+
+        asyncio.run_coroutine_threadsafe(folded(), cls.loop).result()
+
+
+@pytest.fixture
+async def busy(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> type[Busy]:
+    monkeypatch.setattr(verifying, "Source", Busy)
+    monkeypatch.setattr(Busy, "tables", tables, raising=False)
+    monkeypatch.setattr(Busy, "loop", asyncio.get_running_loop(), raising=False)
+    return Busy
 
 
 async def test_what_is_written_while_the_changelogs_are_read_is_no_disagreement(
-    tables: Tables, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, tmp_path: Path, busy: type[Busy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    busy = Busy(tables, times=2)
-    monkeypatch.setattr(verifying, "restore", busy)
+    """Neither between the looks at their ends, nor between the reading of one and of the other:
+    what is read is of one moment, so that it is right at once."""
+    restores: list[str] = []
+    restore = verifying.restore
+
+    def restore_and_write(kafka: KafkaConfig, topic: str, *more: Any, **named: Any) -> int:
+        rows = restore(kafka, topic, *more, **named)
+        busy.write()
+        restores.append(topic)
+        return rows
+
+    monkeypatch.setattr(verifying, "restore", restore_and_write)
+    monkeypatch.setattr(busy, "times", 1)
     (verdict,) = await asyncio.to_thread(verified, deployment, tmp_path)
-    assert busy.times == 0
+    assert (busy.times, len(restores)) == (0, 2)
     assert verdict.agrees
-    assert verdict.found == deployment.expected().digest
+    assert verdict.found.position == deployment.end() - 3
 
 
 async def test_a_partition_that_is_never_quiet_is_given_up(
-    tables: Tables, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, tmp_path: Path, busy: type[Busy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verifying, "restore", Busy(tables, times=1000))
+    monkeypatch.setattr(busy, "times", 1000)
     monkeypatch.setattr(verifying, "QUIET_S", 0)
     with pytest.raises(NeverQuiet, match="verify again"):
         await asyncio.to_thread(verified, deployment, tmp_path)
