@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -80,6 +81,9 @@ async def _run(settings: NodeSettings) -> int:
     neighbours = Neighbours()
     server = _server(streams, settings, neighbours, tracing)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    # What is there now stays, the vocabulary above all: it is not looked through again and again.
+    gc.freeze()
+    gc.enable()
     log.info("node started", url=f"http://{settings.host}:{settings.port}")
     await _first(serving, stop.wait(), asyncio.shield(streams.ended))
     failed = serving.done()
@@ -88,6 +92,7 @@ async def _run(settings: NodeSettings) -> int:
         log.error("the node can't go on", why=str(reason), exc_info=reason)
     log.info("node stops: requests first, then the tables, then the group")
     streams.hang_up()
+    neighbours.hang_up()
     server.should_exit = True
     await serving
     await neighbours.close()
@@ -155,6 +160,7 @@ def _server(
         live=settings.live(),
         neighbours=neighbours,
         patience_s=settings.moving_patience_s,
+        requests_max=settings.requests_max,
         metrics=streams.metrics,
         tracing=tracing,
     )

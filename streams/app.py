@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import faust
@@ -20,12 +20,14 @@ from streams.archive.reader import ArchiveReader
 from streams.contexts import Contexts
 from streams.live import Live
 from streams.log_writer import LogWriter
+from streams.membership import Membership
 from streams.metrics import Metrics
 from streams.owners import Owners
 from streams.settings import StreamSettings
 from streams.store import Health
 from streams.tables.digest import Digest, digest_of
 from streams.tables.journal import Journal
+from streams.tables.record import Record
 from streams.tables.restore import TablesUnfit
 from streams.tables.source import Source
 from streams.tables.table import JournaledTable
@@ -82,8 +84,17 @@ class Streams:
             tracing,
         )
         self._watch = LagWatch(self._journal, self._source, self._fold)
+        self._membership = Membership(
+            settings.session_timeout_s,
+            lambda: faust_seams.acknowledged_at(self._app),
+            self._watch.silent_within,
+        )
         self._writer = LogWriter(
-            self._kafka, self._topics.log, timeout_s=settings.write_timeout_s, tracing=tracing
+            self._kafka,
+            self._topics.log,
+            timeout_s=settings.write_timeout_s,
+            on_written=self._fold_written,
+            tracing=tracing,
         )
         self._archive: ArchiveAgent | None = None
         self._reader: ArchiveReader | None = None
@@ -99,6 +110,7 @@ class Streams:
             self._reader,
             self._live,
             self.health,
+            self._membership,
         )
         self._wire()
 
@@ -139,6 +151,12 @@ class Streams:
             self._fail(exc)
             await asyncio.Event().wait()
 
+    def _fold_written(self, records: Sequence[Record]) -> None:
+        try:
+            self._fold.written(records)
+        except Exception as exc:
+            self._fail(exc)
+
     def _fail(self, exc: Exception) -> None:
         if not self.ended.done():
             self.ended.set_result(exc)
@@ -171,7 +189,13 @@ class Streams:
         await self._app.start()
         self._tasks = [
             asyncio.create_task(self._guarded(job))
-            for job in (self._watch.run, self._keep_committing, self._notice_crash)
+            for job in (
+                self._watch.run,
+                self._membership.run,
+                self._keep_committing,
+                self._notice_crash,
+                self._notice_lost_place,
+            )
         ]
 
     def hang_up(self) -> None:
@@ -185,11 +209,16 @@ class Streams:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if not self.ended.done():
             await self._settle()
+        if self._owners.others():
+            faust_seams.leave_at_stop(self._app)
         try:
             async with asyncio.timeout(STOP_S):
                 await self._app.stop()
         except TimeoutError:
             log.warning("Faust did not stop in time", seconds=STOP_S)
+        except Exception as exc:
+            # It has nothing left to lose: what counts is durable, or will be folded again.
+            log.warning("Faust did not stop as it should", why=str(exc), exc_info=exc)
         if self._archive is not None and self._reader is not None:
             await asyncio.to_thread(self._archive.stop)
             await self._reader.close()
@@ -204,6 +233,12 @@ class Streams:
 
     async def _notice_crash(self) -> None:
         self._fail(await faust_seams.crash_of(self._app))
+
+    async def _notice_lost_place(self) -> None:
+        while True:
+            if (why := faust_seams.group_failure(self._app)) is not None:
+                return self._fail(RuntimeError(f"the place in the group was lost: {why}"))
+            await asyncio.sleep(COMMIT_PERIOD_S)
 
     # -- ownership ------------------------------------------------------------------------------
 
@@ -266,13 +301,16 @@ class Streams:
             problems.append(f"the broker has not answered for {silent_s:.0f} s")
         if not lanes:
             problems.append("no partition is on this node yet")
+        elif (doubt := self._membership.doubt) is not None:
+            problems.append(doubt)
         problems += [
             f"partition {p} is catching up: event {lane.next} of {lane.target}"
             for p, lane in lanes.items()
             if not lane.caught_up
         ]
         notes = () if self._archive is None else self._archive.notes()
-        return Health(tuple(problems), notes, self._watch.silent_since is not None)
+        stale = self._watch.silent_since is not None or not self._membership.sure
+        return Health(tuple(problems), notes, stale)
 
     async def digests(self) -> list[Digest]:
         """What the tables of each partition hold, as hashes; for `rewindow verify`."""
@@ -303,6 +341,8 @@ def _faust_app(settings: StreamSettings) -> faust.App:
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.heartbeat_s,
+        # So long all others wait for a member that is busy with what it was assigned before.
+        broker_rebalance_timeout=2 * settings.session_timeout_s,
         broker_request_timeout=90,
         stream_buffer_maxsize=ARRIVALS_QUEUED_MAX,
         stream_wait_empty=False,

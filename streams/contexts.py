@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from heapq import merge
 from operator import itemgetter
-from typing import Protocol
+from typing import Final, Protocol
 
 from schemas.events import LogEvent
 from streams.core.head import Head
@@ -12,6 +12,7 @@ from streams.core.window import Shown, show
 from streams.following import follow
 from streams.live import Live
 from streams.log_writer import LogWriter, partition_of
+from streams.membership import Membership
 from streams.news import News
 from streams.owners import Owners
 from streams.settings import StreamSettings
@@ -19,6 +20,8 @@ from streams.store import Answered, Census, Health, Moved, Unavailable
 from streams.tables.journal import Journal
 from streams.tables.lane import Lane
 from streams.waiters import Waiters
+
+AGAIN_WHEN_BEHIND_S: Final = 2
 
 
 class Archive(Protocol):
@@ -66,6 +69,7 @@ class Contexts:
         archive: Archive | None,
         live: Live,
         health: HealthReport,
+        membership: Membership,
     ) -> None:
         self._settings = settings
         self._journal = journal
@@ -75,10 +79,13 @@ class Contexts:
         self._archive = archive
         self._live = live
         self._health = health
+        self._membership = membership
 
     async def ask(self, event: LogEvent) -> Answered:
         """Append an event to the log and wait for what the fold makes of it."""
-        partition = self.lane(event.subject).partition
+        lane = self.lane(event.subject)
+        partition = lane.partition
+        self._check_that_it_keeps_up(lane)
         future = self._waiters.expect(partition, event.subject, event.id)
         try:
             self._writer.write(event, partition, future)
@@ -95,6 +102,19 @@ class Contexts:
                 "ask again with the same Idempotency-Key"
             ) from None
 
+    def _check_that_it_keeps_up(self, lane: Lane) -> None:
+        """What would not be answered in time is better not written: its retries would make the log
+        longer still. Raises `Unavailable`."""
+        waited_s = self._waiters.waited_s(lane.partition)
+        if waited_s < self._settings.write_timeout_s / 2:
+            return
+        if lane.next < lane.end or self._health().stale:
+            raise Unavailable(
+                f"partition {lane.partition} is {waited_s:.0f} s behind with its writes; nothing "
+                "was written, ask again",
+                retry_after_s=AGAIN_WHEN_BEHIND_S,
+            )
+
     async def head(self, context_id: str) -> Head | None:
         """The newest head of a context."""
         return self.lane(context_id).head(context_id)
@@ -106,11 +126,13 @@ class Contexts:
 
     def census(self) -> Census:
         """Which partitions are here, and who else there is."""
-        here = frozenset(p for p, lane in self._journal.lanes.items() if lane.caught_up)
+        lanes = [] if self._membership.doubt is not None else self._journal.lanes.values()
+        here = frozenset(lane.partition for lane in lanes if lane.caught_up)
         return Census(self._settings.partitions, here, self._owners.others())
 
     async def contexts(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
         """A page of the contexts on this node."""
+        self._check_that_it_is_ours()
         lanes = [lane for lane in self._journal.lanes.values() if lane.caught_up]
         begin = prefix.encode()
         # No id holds NUL, so that this is the next possible one.
@@ -165,7 +187,8 @@ class Contexts:
         return self._health()
 
     def lane(self, context_id: str) -> Lane:
-        """The lane of a context. Raises `Moved` where it is not here, or not caught up."""
+        """The lane of a context. Raises `Moved` where it is not here, not caught up, or may be
+        somebody else's by now."""
         partition = self._partition_of(context_id)
         lane = self._journal.lanes.get(partition)
         if lane is None:
@@ -175,7 +198,13 @@ class Contexts:
                 f"partition {partition} is catching up with the log (event {lane.next} of "
                 f"{lane.target}); ask again"
             )
+        self._check_that_it_is_ours()
         return lane
+
+    def _check_that_it_is_ours(self) -> None:
+        """By now somebody else may have what is here, and have gone on with it. Raises `Moved`."""
+        if (doubt := self._membership.doubt) is not None:
+            raise Moved(f"{doubt}; ask again")
 
     def _partition_of(self, context_id: str) -> int:
         return partition_of(context_id, self._settings.partitions)

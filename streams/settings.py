@@ -37,7 +37,7 @@ class StreamSettings(BaseSettings):
     facts_retention_ms: Annotated[int, Field(ge=-1)] = 7 * 86_400_000
 
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 6.0
-    heartbeat_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    heartbeat_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     write_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
     broker_patience_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """How long a start waits for a broker."""

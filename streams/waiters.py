@@ -5,16 +5,27 @@ from collections import defaultdict, deque
 from collections.abc import Collection
 from functools import partial
 
+from msgspec import Struct
+
 from streams.store import Answered, Moved
 
-Key = tuple[int, str, str]
+Key = tuple[str, str]
+
+
+class _Waiting(Struct):
+    """Events under one id, in the order of their writing; `since`: when the oldest of them was
+    expected, by the loop's clock."""
+
+    since: float
+    futures: deque[asyncio.Future[Answered]]
 
 
 class Waiters:
     """Used from the event loop only."""
 
     def __init__(self) -> None:
-        self._answers: dict[Key, deque[asyncio.Future[Answered]]] = {}
+        # Of each partition, by context and event; the one that waits longest comes first.
+        self._answers: defaultdict[int, dict[Key, _Waiting]] = defaultdict(dict)
         self._changes: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     def expect(self, partition: int, context_id: str, event_id: str) -> asyncio.Future[Answered]:
@@ -25,26 +36,39 @@ class Waiters:
         `asyncio.shield` it. Only one that is cancelled, or fails, because its event never reached
         the log leaves its place to the next.
         """
-        key = (partition, context_id, event_id)
-        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-        self._answers.setdefault(key, deque()).append(future)
-        future.add_done_callback(partial(self._clear, key))
+        loop = asyncio.get_running_loop()
+        key = (context_id, event_id)
+        future: asyncio.Future[Answered] = loop.create_future()
+        answers = self._answers[partition]
+        if (waiting := answers.get(key)) is None:
+            waiting = answers[key] = _Waiting(loop.time(), deque())
+        waiting.futures.append(future)
+        future.add_done_callback(partial(self._clear, partition, key))
         return future
 
-    def _clear(self, key: Key, future: asyncio.Future[Answered]) -> None:
+    def _clear(self, partition: int, key: Key, future: asyncio.Future[Answered]) -> None:
         if not future.cancelled():
             # Seen, so that asyncio does not complain where nobody waits for it.
             future.exception()
-        queue = self._answers.get(key)
-        if queue is not None and future in queue:
-            queue.remove(future)
-            if not queue:
-                del self._answers[key]
+        answers = self._answers.get(partition, {})
+        waiting = answers.get(key)
+        if waiting is not None and future in waiting.futures:
+            waiting.futures.remove(future)
+            if not waiting.futures:
+                del answers[key]
+
+    def waited_s(self, partition: int) -> float:
+        """How long the oldest event of a partition has waited for its answer, be somebody still
+        there to take it or not: the fold is so far behind, at the least."""
+        for waiting in self._answers.get(partition, {}).values():
+            return asyncio.get_running_loop().time() - waiting.since
+        return 0.0
 
     def answer(self, partition: int, context_id: str, event_id: str, answered: Answered) -> None:
         """Wake whoever waits for this event, and the readers of its context."""
-        queue = self._answers.get((partition, context_id, event_id), ())
-        if (future := next((f for f in queue if not f.done()), None)) is not None:
+        waiting = self._answers.get(partition, {}).get((context_id, event_id))
+        futures = () if waiting is None else waiting.futures
+        if (future := next((f for f in futures if not f.done()), None)) is not None:
             future.set_result(answered)
         for change in self._changes.pop(context_id, ()):
             if not change.done():
@@ -67,12 +91,13 @@ class Waiters:
 
     def give_up_all_but(self, partitions: Collection[int]) -> None:
         """These partitions are ours now; requests that wait for another one have to ask again."""
-        for key in [key for key in self._answers if key[0] not in partitions]:
-            for future in self._answers.pop(key):
-                if not future.done():
-                    future.set_exception(
-                        Moved(
-                            "the context moved to another node; ask again with the same "
-                            "Idempotency-Key"
+        for partition in [p for p in self._answers if p not in partitions]:
+            for waiting in self._answers.pop(partition).values():
+                for future in waiting.futures:
+                    if not future.done():
+                        future.set_exception(
+                            Moved(
+                                "the context moved to another node; ask again with the same "
+                                "Idempotency-Key"
+                            )
                         )
-                    )

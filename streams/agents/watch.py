@@ -5,6 +5,7 @@ which on an idle partition is never.
 """
 
 import asyncio
+import math
 import time
 from typing import Final
 
@@ -32,6 +33,7 @@ class LagWatch:
 
     def __init__(self, journal: Journal, source: Source, agent: FoldAgent) -> None:
         self.silent_since: float | None = None
+        self._silent_at = -math.inf
         self._journal = journal
         self._source = source
         self._agent = agent
@@ -46,6 +48,11 @@ class LagWatch:
             for lane in lanes:
                 await self._look(lane)
 
+    def silent_within(self, seconds: float) -> bool:
+        """Whether the broker does not answer now, or did not so long ago."""
+        silent_s = time.monotonic() - self._silent_at
+        return self.silent_since is not None or silent_s < seconds
+
     async def _look(self, lane: Lane) -> None:
         """A lane that stands still below the end of the log is fed from the log itself."""
         if not self._journal.holds(lane):
@@ -53,8 +60,9 @@ class LagWatch:
         try:
             bounds = await asyncio.to_thread(self._source.bounds, lane.partition, ANSWER_S)
         except KafkaException as exc:
+            self._silent_at = time.monotonic()
             if self.silent_since is None:
-                self.silent_since = time.monotonic()
+                self.silent_since = self._silent_at
                 log.warning("the broker does not answer", why=str(exc))
             return
         if self.silent_since is not None:

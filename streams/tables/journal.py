@@ -9,9 +9,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import structlog
+from confluent_kafka import KafkaError, KafkaException
 
 from schemas.topics import TAILS, WINDOWS
 from streams.core.rows import POSITION_KEY
@@ -20,7 +22,7 @@ from streams.settings import StreamSettings
 from streams.tables.lane import Flight, Lane
 from streams.tables.overlay import Overlay
 from streams.tables.restore import TablesUnfit, outgrown, restore
-from streams.tables.source import Bounds, Source
+from streams.tables.source import MOVING, Bounds, Source
 from streams.tables.table import JournaledTable
 from streams.tables.transaction import Fenced, TransactionWriter
 
@@ -31,9 +33,22 @@ log = structlog.get_logger()
 UNFLUSHED_EVENTS_MAX: Final = 4000
 """Events folded and not yet committed, over all lanes; beyond it nothing more is folded."""
 
-PACE_S: Final = 0.05
+PACE_S: Final = 0.2
 """A lane begins a transaction at most every `PACE_S`: one costs the broker some 4 ms of CPU, be it
 of one row or of two hundred, and no answer waits for it. An idle lane flushes at once."""
+
+OUTAGE: Final = (
+    *MOVING,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
+"""What is heard where a broker is away, or has just taken over."""
+RETRY_S: Final = 0.5
 
 REJOIN_S: Final = 5.0
 """How much longer than two sessions a fenced node may wait for its next assignment."""
@@ -78,6 +93,8 @@ class Journal:
         self._writers: dict[int, TransactionWriter] = {}
         self._left: dict[int, int] = {}
         self._threads = ThreadPoolExecutor(THREADS_MAX, "journal")
+        self._hurry = asyncio.Event()
+        self._moved = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -93,8 +110,20 @@ class Journal:
            and the two tables may be of different moments;
         5. open a lane at the offset behind the position row.
 
-        Raises `TablesUnfit`, `KafkaException`.
+        When a broker goes away meanwhile, all of it is done again. Raises `TablesUnfit`,
+        `KafkaException`.
         """
+        deadline = time.monotonic() + self._settings.outage_patience_s
+        while True:
+            try:
+                return await self._take(partitions)
+            except KafkaException as exc:
+                if exc.args[0].code() not in OUTAGE or time.monotonic() > deadline:
+                    raise
+                log.warning("partitions can't be taken, trying again", why=str(exc))
+            await asyncio.sleep(RETRY_S)
+
+    async def _take(self, partitions: Collection[int]) -> None:
         started = time.monotonic()
         self.forget()
         self._writers = {p: self._writer(p) for p in partitions}
@@ -176,6 +205,11 @@ class Journal:
 
     # -- group commit ---------------------------------------------------------------------------
 
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be folded."""
+        return self._room.is_set()
+
     async def room(self) -> None:
         """Wait until more may be folded."""
         await self._room.wait()
@@ -188,10 +222,17 @@ class Journal:
             self._room.clear()
 
     async def settled(self) -> None:
-        """Wait until everything folded so far is durable."""
-        tasks = [lane.flushing for lane in self.lanes.values() if lane.flushing is not None]
-        if tasks:
-            await asyncio.wait(tasks)
+        """Wait until everything folded so far is durable; what is folded meanwhile need not be."""
+        awaited = [(lane, lane.next) for lane in self.lanes.values()]
+        self._hurry.set()
+        try:
+            while any(self._will_reach(lane, goal) for lane, goal in awaited):
+                await self._moved.wait()
+        finally:
+            self._hurry.clear()
+
+    def _will_reach(self, lane: Lane, goal: int) -> bool:
+        return self.holds(lane) and lane.durable < goal and lane.flushing is not None
 
     def holds(self, lane: Lane) -> bool:
         """Whether a lane is still ours; one that is not may not be folded into or stored."""
@@ -204,7 +245,7 @@ class Journal:
     async def _keep_flushing(self, lane: Lane) -> None:
         try:
             while self.holds(lane) and lane.unlifted:
-                await asyncio.sleep(lane.flushed_at + PACE_S - time.monotonic())
+                await self._pace(lane.flushed_at + PACE_S - time.monotonic())
                 # It may have gone meanwhile, and have come back as another lane.
                 if self.holds(lane):
                     lane.flushed_at = time.monotonic()
@@ -215,6 +256,13 @@ class Journal:
             self._on_failure(exc)
         finally:
             lane.flushing = None
+            self._say_moved()
+
+    async def _pace(self, seconds: float) -> None:
+        """Put a transaction off, unless somebody waits for it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     async def _flush(self, lane: Lane) -> None:
         """One batch, in this order and no other:
@@ -234,6 +282,12 @@ class Journal:
         lane.store(flight, windows + 1, None if tails is None else tails + 1)
         self._metrics.flush_duration.observe(time.monotonic() - began)
         self._make_room()
+        self._say_moved()
+
+    def _say_moved(self) -> None:
+        """Something became durable, or will not."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def _commit(self, writer: TransactionWriter, flight: Flight) -> dict[str, int]:
         rows = {

@@ -1,7 +1,7 @@
 """A lane: what one owned partition has in memory and in the air."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -9,9 +9,12 @@ from streams.core.head import Head, decode_head, encode_head
 from streams.core.rows import POSITION_KEY, json_of, message_key
 from streams.core.tally import TALLY_KEY, Tally, decode_tally, encode_tally, tally_of
 from streams.tables.overlay import Overlay, Writes
+from streams.tables.record import Record
 
 HEADS_KEPT: Final = 4096
 """Decoded heads of one lane. With metadata at its limit that is 256 MiB, without 4 MiB."""
+
+WRITTEN_MAX: Final = 256
 
 
 class Outbound(NamedTuple):
@@ -35,7 +38,8 @@ class Flight(NamedTuple):
 class Lane:
     """`next`: the log offset that is folded next. `target`: the end of the log when the partition
     was assigned. `tally`: of all its heads. `turn`: held by whoever feeds records to the fold, so
-    that they stay in order."""
+    that they stay in order. `written`: records that this node wrote and that are not folded yet,
+    the newest of them, in order; they come by Faust as well."""
 
     def __init__(
         self, partition: int, windows: Overlay, tails: Overlay, *, next_offset: int, target: int
@@ -48,6 +52,7 @@ class Lane:
         self.end = target
         self.durable = next_offset
         self.turn = asyncio.Lock()
+        self.written: deque[Record] = deque(maxlen=WRITTEN_MAX)
         self.flushed_at = 0.0
         self.flushing: asyncio.Task[None] | None = None
         self._outbound: list[Outbound] = []

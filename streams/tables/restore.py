@@ -28,8 +28,16 @@ class TablesUnfit(Exception):
     """The tables and the topics don't belong together; the sentence says what to do."""
 
 
-def restore(kafka: KafkaConfig, topic: str, dbs: Mapping[int, Rdict], offset_key: bytes) -> int:
-    """Bring each partition's RocksDB to the end of its changelog; blocks. Returns rows read.
+def restore(
+    kafka: KafkaConfig,
+    topic: str,
+    dbs: Mapping[int, Rdict],
+    offset_key: bytes,
+    *,
+    up_to: int | None = None,
+) -> int:
+    """Bring each partition's RocksDB to the end of its changelog, or to an offset before it;
+    blocks. Returns rows read.
 
     Reads committed records only. Afterwards the persisted offset is the end - 1, be that a record
     or a transaction marker. Raises `TablesUnfit`, `KafkaException`.
@@ -51,13 +59,15 @@ def restore(kafka: KafkaConfig, topic: str, dbs: Mapping[int, Rdict], offset_key
         starts: list[TopicPartition] = []
         for partition, db in dbs.items():
             start, end = _span(consumer, topic, partition, db, offset_key)
+            end = end if up_to is None else min(end, up_to)
             if start < end:
                 ends[partition] = end
                 starts.append(TopicPartition(topic, partition, start))
         consumer.assign(starts)
         rows = 0
         while ends:
-            rows += _copy(consumer.consume(ROWS_PER_READ, READ_S), dbs, ends, offset_key)
+            found = consumer.consume(ROWS_PER_READ, READ_S)
+            rows += _copy(found, dbs, ends, offset_key, bounded=up_to is not None)
         return rows
     finally:
         consumer.close()
@@ -113,9 +123,15 @@ def _span(
 
 
 def _copy(
-    messages: list[Message], dbs: Mapping[int, Rdict], ends: dict[int, int], offset_key: bytes
+    messages: list[Message],
+    dbs: Mapping[int, Rdict],
+    ends: dict[int, int],
+    offset_key: bytes,
+    *,
+    bounded: bool,
 ) -> int:
-    """Write one read to RocksDB, and strike off the partitions that are at their end."""
+    """Write one read to RocksDB, and strike off the partitions that are at their end. `bounded`:
+    what has come behind it since is left out."""
     batches: dict[int, WriteBatch] = {}
     reached: dict[int, int] = {}
     rows = 0
@@ -130,6 +146,10 @@ def _copy(
             if offset >= ends.get(partition, offset + 1):
                 reached[partition] = offset - 1
                 del ends[partition]
+            continue
+        if bounded and offset >= ends.get(partition, offset):
+            if ends.pop(partition, None) is not None:
+                reached[partition] = offset - 1
             continue
         batch = batches.setdefault(partition, WriteBatch(raw_mode=True))
         key, value = message.key(), message.value()

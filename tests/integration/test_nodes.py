@@ -132,3 +132,27 @@ async def test_a_node_may_go_in_the_middle_of_everything(
     verified = await asyncio.to_thread(lambda: rewindow("verify", **stay[0].environment))
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert verified.stdout.count("as the log says") == 2 * nodes[0].settings.partitions
+
+
+async def test_who_stops_hands_its_partitions_over_at_once(
+    tmp_path_factory: pytest.TempPathFactory, kafka: str
+) -> None:
+    """And does not wait for a session that lasts longer than anybody here would wait."""
+    told = {"session_timeout_s": "80"}
+    with ExitStack() as stack:
+        stops = LiveNode(tmp_path_factory.mktemp("stops"), kafka, None, **told)
+        told |= {"prefix": stops.told["prefix"], "node_id": "node-2"}
+        stays = LiveNode(tmp_path_factory.mktemp("stays"), kafka, None, **told)
+        for node in (stops, stays):
+            stack.enter_context(running(node))
+        await until_async(lambda: settled([stops, stays]), "the partitions are shared out")
+        assert await asyncio.to_thread(stops.end) == 0
+        await until_async(lambda: settled([stays]), "the other one has all")
+        await asyncio.to_thread(stops.begin)
+        await until_async(lambda: settled([stops, stays]), "they are shared out again")
+        # Who is alone keeps its place, and comes back to it.
+        assert await asyncio.to_thread(stops.end) == 0
+        await until_async(lambda: settled([stays]), "the other one has all again")
+        assert await asyncio.to_thread(stays.end) == 0
+        await asyncio.to_thread(stays.begin)
+        assert await settled([stays])

@@ -11,6 +11,7 @@ from schemas.events import ArchiveAdvanced, LogEvent
 from schemas.facts import MessageAccepted
 from schemas.topics import TAILS, WINDOWS
 from streams.archive.row import row_of
+from streams.core.head import Head
 from streams.core.outcome import Appended
 from streams.core.rows import POSITION_KEY
 from streams.store import Answered
@@ -29,11 +30,13 @@ MAY_END_WITH = (Fenced, KafkaException)
 
 
 class Checks:
-    """`wrong`: what did not hold; one line is enough to fail."""
+    """`wrong`: what did not hold; one line is enough to fail. `told`: the newest version of each
+    context that a user was told of."""
 
     def __init__(self, world: "World") -> None:
         self.wrong: list[str] = []
         self._world = world
+        self.told: defaultdict[str, int] = defaultdict(int)
         self._acknowledged: list[tuple[LogEvent, Answered]] = []
 
     # -- while it runs --------------------------------------------------------------------------
@@ -41,6 +44,16 @@ class Checks:
     def acknowledge(self, event: LogEvent, answered: Answered) -> None:
         """A user was told this."""
         self._acknowledged.append((event, answered))
+        if answered.head is not None:
+            self.told[event.subject] = max(self.told[event.subject], answered.head.version)
+
+    def read(self, process: "Process", context_id: str, head: Head | None, told: int) -> None:
+        """A user read this; when it asked, users had been told of another version."""
+        version = 0 if head is None else head.version
+        if version < told:
+            self.wrong.append(
+                f"{process.name} showed version {version} of {context_id}, users knew of {told}"
+            )
 
     def may_end_with(self, reason: Exception) -> None:
         """A process ends."""

@@ -83,7 +83,6 @@ class Producer:
         self.process = process
         self._broker = process.world.broker
         self._name: str | None = config.get("transactional.id")
-        self._errors_only = bool(config.get("delivery.report.only.error"))
         self._epoch = -1
         self._failure: KafkaError | None = None
         self._queues: dict[str, deque[_Queued]] = {}
@@ -139,13 +138,19 @@ class Producer:
                 break
             if self._queues:
                 queued = self._next()
-                self._write(queued)
-                self._tell(queued, NOT_SENT if world.happens("answer lost") else None)
+                offset = self._write(queued)
+                self._tell(queued, NOT_SENT if world.happens("answer lost") else None, offset)
         return len(self._queues)
 
-    def _tell(self, queued: _Queued, error: KafkaError | None) -> None:
-        if queued.on_delivery is not None and not (self._errors_only and error is None):
-            queued.on_delivery(error, None)
+    def _tell(self, queued: _Queued, error: KafkaError | None, offset: int = -1) -> None:
+        """Without an offset where the broker had it already from a try without an answer."""
+        if queued.on_delivery is not None:
+            topic, partition, key, value, *_ = queued
+            known = offset >= 0 and not self.process.world.happens("answer lost")
+            at = offset if known else -1
+            written = self._broker.log(topic, partition).entries[offset] if known else None
+            timestamp_ms = 0 if written is None else written.timestamp_ms
+            queued.on_delivery(error, Message(topic, partition, at, key, value, timestamp_ms))
 
     # -- with transactions ----------------------------------------------------------------------
 

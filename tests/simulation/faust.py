@@ -1,11 +1,15 @@
 """Faust's part: who owns what, and records that come out of order, twice, or not at all."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.simulation.disk import OFFSET_KEY, Db
+
+SESSION_OVER: Final = 1.01
+"""In sessions: when a member that has fallen silent is expelled."""
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -31,6 +35,7 @@ class Group:
     def join(self, app: "App") -> None:
         """A member with the name of a dead one takes its place, with what it had."""
         back = app.name in self.members
+        app.fell_silent_at = math.inf
         self.members[app.name] = app
         if self._stable and not back:
             self.rebalance()
@@ -62,8 +67,12 @@ class Group:
             app for app in self.members.values() if not app.process.alive or app.process.paused
         ]
         for app in silent:
+            app.fell_silent_at = self._world.clock.now
             del self.members[app.name]
             app.heard_of_expulsion = self._world.random.random() < 0.5
+        if silent:
+            session_s = silent[0].process.streams.settings.session_timeout_s
+            self._world.clock.now += SESSION_OVER * session_s
         if self._stable and silent:
             self.rebalance()
         elif not self._stable and self.members and self._arrived >= self.members.keys():
@@ -140,6 +149,8 @@ class App:
         self.generation = 0
         self.owned: set[int] = set()
         self.heard_of_expulsion = False
+        self.fell_silent_at = math.inf
+        self.leaves = False
         self.member_id = ""
         self.crashed: asyncio.Future[Exception] = process.loop.create_future()
         self.tables = SimpleNamespace(add=self._add)
@@ -186,7 +197,8 @@ class App:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        self.group.leave(self)
+        if self.leaves:
+            self.group.leave(self)
 
     async def commit(self, offsets: Mapping[Any, int]) -> None:
         self.process.effect("commits offsets")
@@ -197,6 +209,11 @@ class App:
     def call(self) -> None:
         """The group has news; it is heard when the process gets to it."""
         self.process.loop.call_soon(self._called.set)
+
+    @property
+    def acknowledged_at(self) -> float:
+        """A member that is awake is acknowledged all the time, while there is a broker."""
+        return min(self.process.world.clock.now, self.fell_silent_at)
 
     @property
     def expelled(self) -> bool:

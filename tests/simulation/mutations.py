@@ -9,6 +9,7 @@ from schemas.topics import TAILS, WINDOWS
 from streams.agents.archive import ArchiveAgent
 from streams.agents.fold import FoldAgent
 from streams.core.rows import POSITION_KEY
+from streams.membership import Membership
 from streams.tables.journal import Journal
 from streams.tables.lane import Lane, Outbound
 from streams.tables.overlay import Overlay, Writes
@@ -165,6 +166,22 @@ def announcement_before_postgres(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ArchiveAgent, "_flush", flush)
 
 
+def whoever_was_stopped_goes_on_reading(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Membership, "doubt", None)
+
+
+def what_a_node_wrote_is_folded_out_of_turn(patch: pytest.MonkeyPatch) -> None:
+    def fold_written(self: FoldAgent, lane: Lane) -> None:
+        while lane.written:
+            record = lane.written.popleft()
+            if record.offset >= lane.next:
+                self._fold(lane, record)
+        if lane.unlifted:
+            self._journal.folded(lane)
+
+    patch.setattr(FoldAgent, "_fold_written", fold_written)
+
+
 MUTATIONS: tuple[Mutation, ...] = (
     rocksdb_before_the_commit,
     source_offset_before_the_commit,
@@ -178,4 +195,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     readers_see_what_was_aborted,
     archive_position_before_the_announcement,
     announcement_before_postgres,
+    whoever_was_stopped_goes_on_reading,
+    what_a_node_wrote_is_folded_out_of_turn,
 )

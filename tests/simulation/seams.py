@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from streams import app as wiring
-from streams import faust_seams, log_writer
+from streams import faust_seams, log_writer, membership
 from streams.agents import archive as archive_agent
 from streams.agents import fold, watch
 from streams.archive import facts, herald
@@ -58,11 +58,12 @@ def _changes(world: "World") -> list[tuple[Any, str, object]]:
         return await app.crashed
 
     threads = SimpleNamespace(Event=of_process(Event), Thread=of_process(Thread))
-    timed = (wiring, archive_agent, fold, journal, restore, source, transaction, watch)
+    timed = (wiring, archive_agent, fold, journal, membership, restore, source, transaction, watch)
     return [
         *((m, "time", world.clock) for m in timed),
         (watch, "PERIOD_S", LOOK_S),
         (wiring, "COMMIT_PERIOD_S", LOOK_S),
+        (membership, "TICK_S", LOOK_S),
         (archive_agent, "threading", threads),
         (log_writer, "threading", threads),
         (wiring, "_faust_app", new_app),
@@ -72,6 +73,9 @@ def _changes(world: "World") -> list[tuple[Any, str, object]]:
         (wiring, "prepare_topics", lambda *_args, **_more: None),
         (faust_seams, "install", lambda: None),
         (faust_seams, "member_id", lambda app: app.member_id),
+        (faust_seams, "acknowledged_at", lambda app: app.acknowledged_at),
+        (faust_seams, "group_failure", lambda _app: None),
+        (faust_seams, "leave_at_stop", lambda app: setattr(app, "leaves", True)),
         (faust_seams, "commit", commit),
         (faust_seams, "crash_of", crash_of),
         *((m, "Producer", of_process(Producer)) for m in (herald, log_writer, transaction)),

@@ -7,7 +7,7 @@ import pytest
 from schemas.events import LogEvent, MessageAppended
 from streams.core.outcome import Appended
 from streams.log_writer import partition_of
-from streams.store import Unavailable
+from streams.store import Moved, Unavailable
 from tests.simulation.process import Process
 from tests.simulation.seams import simulated
 from tests.simulation.world import World
@@ -39,6 +39,11 @@ class Stage(World):
             return False
         lane = owner.lane(partition)
         return lane is not None and lane.caught_up
+
+    def durable(self, partition: int) -> bool:
+        """Whether the owner has made all of the log durable."""
+        lane = self.owner(partition).lane(partition)
+        return lane is not None and lane.durable == self.broker.log(self.topics.log, partition).end
 
     def owner(self, partition: int) -> Process:
         owner = self.owner_of(partition)
@@ -72,13 +77,17 @@ def test_whoever_asked_before_another_node_had_the_partition_is_not_in_the_way(
     with stage.inside(sleeper, None):
         for producer in sleeper.producers:
             producer.poll()
+    # That the broker has it would let the sleeper fold it at once when it wakes up.
+    sleeper.streams._writer._written.clear()
     sleeper.paused = True
     stage.group.expel_the_silent()
     stage.until(lambda: stage.ready(partition) and stage.owner(partition) is not sleeper)
+    stage.until(lambda: stage.durable(partition))
 
     for process in stage.free():
         process.alive = False
     sleeper.paused = False
+    sleeper.app.heard_of_expulsion = False
     sleeper.app.fed.clear()
     sleeper.app.call()
     stage.group.expel_the_silent()
@@ -91,3 +100,27 @@ def test_whoever_asked_before_another_node_had_the_partition_is_not_in_the_way(
     answer = retry.result().outcome
     assert isinstance(answer, Appended)
     assert (answer.first_seq, answer.replayed) == (1, True)
+
+
+def test_whoever_was_stopped_shows_nothing_old_when_it_wakes_up(stage: Stage) -> None:
+    """Nor does it answer at all before the group has heard of it again."""
+    partition = partition_of("ada", stage.partitions)
+    stage.until(lambda: stage.ready(partition))
+    sleeper = stage.owner(partition)
+    read = sleeper.streams.contexts.head
+    before = sleeper.loop.create_task(read("ada"))
+    stage.until(before.done)
+    assert before.result() is None
+
+    sleeper.paused = True
+    stage.group.expel_the_silent()
+    stage.until(lambda: stage.ready(partition) and stage.owner(partition) is not sleeper)
+    event = LogEvent("key", "ada", "/tests", MessageAppended((message(),)))
+    owner = stage.owner(partition)
+    said = owner.loop.create_task(owner.streams.contexts.ask(event))
+    stage.until(said.done)
+    sleeper.paused = False
+    assert sleeper.lane(partition) is not None, "it knows of nothing"
+    after = sleeper.loop.create_task(read("ada"))
+    sleeper.turn()
+    assert isinstance(after.exception(), Moved)

@@ -88,6 +88,11 @@ def a_user(world: "World") -> bool:
     return user is not None and user.act()
 
 
+def a_look(world: "World") -> bool:
+    user = world.pick(world.users)
+    return user is not None and user.look()
+
+
 def time_passes(world: "World") -> bool:
     """Until something is due."""
     due = min((process.loop.wakes_at() for process in world.free()), default=0.0)
@@ -113,6 +118,7 @@ TURNS: Mapping[Turn, float] = {
     a_marker: 8,
     a_delivery: 10,
     a_user: 10,
+    a_look: 4,
     a_heartbeat: 0.5,
     time_passes: 2,
     an_archive: 8,

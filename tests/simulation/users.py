@@ -109,6 +109,20 @@ class User:
             self._said += 1
             self._asking = None
 
+    def look(self) -> bool:
+        """Read the context from a node that has it, or had it."""
+        process = self._world.pick([p for p in self._world.free() if p.lane(self.partition)])
+        if process is None:
+            return False
+        told = self._world.checks.told[self.context_id]
+        process.loop.create_task(self._look(process, told))
+        return True
+
+    async def _look(self, process: "Process", told: int) -> None:
+        with suppress(Unavailable):
+            head = await process.streams.contexts.head(self.context_id)
+            self._world.checks.read(process, self.context_id, head, told)
+
 
 class Strangers:
     """Other clients of Kafka: they write what they like, some in transactions that may fail."""

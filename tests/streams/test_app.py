@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -20,8 +22,9 @@ from streams.app import Streams
 from streams.contexts import Contexts
 from streams.core.outcome import Appended
 from streams.store import Answered, Unavailable
+from streams.tables import journal
 from streams.tables.digest import Digest
-from streams.tables.restore import TablesUnfit
+from streams.tables.restore import TablesUnfit, restore
 from streams.topics import TopicsUnfit
 from tests.support.bad_header import write_with_bad_header
 from tests.support.deployment import Deployment
@@ -171,6 +174,23 @@ async def test_topics_that_do_not_fit_the_node_keep_it_from_starting(two: Deploy
     with pytest.raises(TopicsUnfit, match="has 2 partitions, this node is set to 3"):
         async with serving(Streams(settings, never)):
             pass
+
+
+async def test_a_place_is_kept_while_tables_take_longer_than_a_session(
+    two: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the node would lose for it what it restores, again at each start."""
+    session_s = 3.0
+
+    def slow(*args: Any) -> int:
+        time.sleep(2 * session_s)
+        return restore(*args)
+
+    monkeypatch.setattr(journal, "restore", slow)
+    say(two, 1)
+    settings = two.settings.model_copy(update={"session_timeout_s": session_s})
+    async with serving(Streams(settings, never)) as streams:
+        two.is_exact(await folded(streams, two))
 
 
 async def test_a_node_whose_place_is_taken_is_told_to_end(two: Deployment) -> None:

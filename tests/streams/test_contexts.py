@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,27 @@ from streams.contexts import Archive, Contexts
 from streams.core.outcome import Appended, Refused
 from streams.live import Live
 from streams.log_writer import LogWriter, partition_of
+from streams.membership import Membership
 from streams.owners import Owners
 from streams.store import Health, Moved, Unavailable
+from streams.tables.lane import Lane
+from streams.tables.record import Record
 from tests.support.deployment import Deployment
 from tests.support.fold import append, archived, configure, last_n, message, messages, part
 from tests.support.gate import Gate
 from tests.support.tables import Tables, tables_of
+from tests.support.wait import until_async
 
 
 class Node:
-    """Contexts over tables of two partitions; events come in by the watch, which needs no Faust."""
+    """Contexts over tables of two partitions; events come in as they are written, and by the watch,
+    which needs no Faust."""
 
     def __init__(self, tables: Tables, writer: LogWriter) -> None:
         self.tables = tables
         self.writer = writer
         self.owners = Owners("http://here")
+        self.acknowledged_at = math.inf
         self._watch = LagWatch(tables.journal, tables.source, tables.agent)
 
     def contexts(self, archive: Archive | None = None, **changes: Any) -> Contexts:
@@ -42,6 +49,7 @@ class Node:
             archive,
             Live(),
             lambda: Health(()),
+            Membership(6, lambda: self.acknowledged_at, lambda _seconds: False),
         )
 
     async def fold(self) -> None:
@@ -51,11 +59,17 @@ class Node:
                 await self._watch._look(lane)
 
 
+def nothing(records: Sequence[Record]) -> None:
+    raise AssertionError(f"nothing was written, least of all {records}")
+
+
 @pytest.fixture
 async def node(kafka: str, prefix: str, tmp_path: Path) -> AsyncIterator[Node]:
     deployment = Deployment(kafka, prefix, tmp_path / "node", partitions=2).prepare()
-    writer = LogWriter(deployment.kafka, deployment.topics.log, timeout_s=10)
     async with tables_of(deployment, tmp_path / "tables") as tables:
+        writer = LogWriter(
+            deployment.kafka, deployment.topics.log, timeout_s=10, on_written=tables.agent.written
+        )
         await tables.own(0, 1)
         node = Node(tables, writer)
         folding = asyncio.create_task(node.fold())
@@ -141,9 +155,31 @@ async def test_a_request_that_is_not_answered_in_time_may_be_made_again(
     assert isinstance((await other).outcome, Refused), "not the answer to the one that was late"
 
 
+async def test_what_would_not_be_answered_in_time_is_not_written(node: Node) -> None:
+    """A backlog is not made longer by those who ask again and again."""
+    lane = node.tables.journal.lanes[partition_of("c", 2)]
+    asked = node.contexts(write_timeout_s=0.2)
+    async with lane.turn:
+        with pytest.raises(Unavailable, match="the event may be written"):
+            await asked.ask(append(*messages(1), key="k"))
+        await until_async(lambda: behind(lane), "the watch has seen it")
+        with pytest.raises(
+            Unavailable, match=r"is \d s behind with its writes; nothing was written"
+        ):
+            await asked.ask(append(*messages(2), key="k2"))
+    await until_async(lambda: behind(lane, False), "it is folded")
+    assert lane.next == lane.end == node.tables.deployment.end(lane.partition)
+    again = await node.contexts().ask(append(*messages(2), key="k2"))
+    assert again.outcome == Appended(2, 2, 2, (2,))
+
+
+async def behind(lane: Lane, is_it: bool = True) -> bool:
+    return (lane.next < lane.end) is is_it
+
+
 async def test_what_the_broker_does_not_take_is_told_and_forgotten(node: Node) -> None:
     nowhere = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
-    writer, node.writer = node.writer, LogWriter(nowhere, "log", timeout_s=0.2)
+    writer, node.writer = node.writer, LogWriter(nowhere, "log", timeout_s=0.2, on_written=nothing)
     with pytest.raises(Unavailable, match="the broker did not take the event"):
         await node.contexts().ask(append(*messages(1), key="k"))
     await asyncio.to_thread(node.writer.close)
@@ -235,6 +271,31 @@ async def test_a_partition_that_is_elsewhere_is_not_served(node: Node) -> None:
 
     node.owners.learn({"http://there": [partition_of(away, 2)]})
     assert (contexts.owner(away), contexts.owner("d")) == ("http://there", None)
+
+
+async def test_nothing_is_served_that_may_be_somebody_elses_by_now(node: Node) -> None:
+    contexts = node.contexts()
+    await contexts.ask(append())
+    following = contexts.follow("c", 0)
+    await anext(following)
+    assert contexts.census().here == {0, 1}
+    node.acknowledged_at = -math.inf
+    for asking in (
+        contexts.head("c"),
+        contexts.show("c", None),
+        contexts.messages("c", 1, 1),
+        contexts.at_version("c", 1, 1),
+        contexts.contexts("", None, 10),
+        contexts.ask(append()),
+        anext(following),
+    ):
+        with pytest.raises(Moved, match="this node"):
+            await asking
+    with pytest.raises(Moved):
+        contexts.follow("c", 0)
+    assert contexts.census().here == frozenset()
+    node.acknowledged_at = math.inf
+    assert await contexts.head("c") is not None
 
 
 async def test_a_partition_that_has_not_caught_up_is_not_served(

@@ -5,17 +5,23 @@ When a new Faust changes one, one of these fails; then read what it does now bef
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faust
 import mode
 import pytest
 import pytest_asyncio
-from aiokafka.consumer import fetcher
+from aiokafka import errors
+from aiokafka.consumer import fetcher, group_coordinator
+from aiokafka.protocol.group import HeartbeatRequest
 from confluent_kafka import Consumer, TopicPartition
+from faust.stores import rocksdb
+from faust.tables.manager import TableManager
 from faust.transport import consumer as transport
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -27,6 +33,7 @@ from streams.tables.table import JournaledTable
 from tests.support.deployment import Deployment
 from tests.support.fold import append, messages
 from tests.support.node import folded, running_streams
+from tests.support.wait import PATIENCE_S, until_async
 
 on_the_nodes_loop = pytest.mark.asyncio(loop_scope="module")
 
@@ -83,6 +90,7 @@ async def test_the_consumer_that_faust_makes_is_ours(streams: Streams) -> None:
     assert isinstance(consumer, faust_seams._CommittedReader)
     assert consumer._isolation_level == "read_committed"
     assert consumer._fetcher._fetch_max_wait_ms == faust_seams.FETCH_WAIT_MS
+    assert consumer._fetcher._fetch_min_bytes == faust_seams.FETCH_BYTES_MIN
 
 
 @on_the_nodes_loop
@@ -229,6 +237,85 @@ async def test_our_id_in_the_group_is_known(
     assert faust_seams.member_id(streams._app) == ""
 
 
+@on_the_nodes_loop
+async def test_the_place_in_the_group_is_held_by_ours(streams: Streams) -> None:
+    """And what ours hangs on in it is as it was read."""
+    theirs = group_coordinator.GroupCoordinator
+    assert type(consumer_of(streams)._coordinator) is faust_seams._Coordinator
+    assert "self._send_req(request)" in inspect.getsource(theirs._do_heartbeat)
+    syncs = inspect.getsource(group_coordinator.CoordinatorGroupRebalance._send_sync_group_request)
+    assert "await self._coordinator._send_req(request)" in syncs
+    assert "if self._heartbeat_task is None:" in inspect.getsource(theirs._start_heartbeat_task)
+    assert "self._group_instance_id is None" in inspect.getsource(theirs._maybe_leave_group)
+    assert "await self._maybe_leave_group()" in inspect.getsource(theirs.close)
+    assert "create_task(self._coordination_routine())" in inspect.getsource(theirs.__init__)
+    routines = inspect.getsource(theirs._GroupCoordinator__coordination_routine)
+    assert routines.count("await self._push_error_to_user(exc)") == 2
+
+
+@on_the_nodes_loop
+async def test_each_heartbeat_that_the_group_acknowledges_is_known(streams: Streams) -> None:
+    began = time.monotonic()
+
+    async def beaten() -> bool:
+        return faust_seams.acknowledged_at(streams._app) > began
+
+    await until_async(beaten, "a heartbeat is acknowledged")
+
+
+@pytest.mark.parametrize(
+    ("error", "known"),
+    [
+        (errors.NoError, True),
+        (errors.RebalanceInProgressError, True),
+        (errors.UnknownMemberIdError, False),
+        (errors.GroupCoordinatorNotAvailableError, False),
+    ],
+)
+async def test_a_heartbeat_counts_from_when_it_was_sent_if_the_group_knows_us(
+    error: Any, known: bool
+) -> None:
+    answered = asyncio.Event()
+
+    async def send(_node: Any, _request: Any, **_more: Any) -> Any:
+        await answered.wait()
+        return SimpleNamespace(error_code=error.errno)
+
+    coordinator: Any = object.__new__(faust_seams._Coordinator)
+    coordinator.coordinator_id = 1
+    coordinator._client = SimpleNamespace(send=send)
+    asking = asyncio.create_task(coordinator._send_req(HeartbeatRequest("g", 1, "m")))
+    await asyncio.sleep(0)
+    sent_before = time.monotonic()
+    answered.set()
+    await asking
+    assert (coordinator.acknowledged_at > 0) is known
+    assert coordinator.acknowledged_at <= sent_before
+
+
+async def test_nothing_is_acknowledged_before_there_is_a_group(app: faust.App) -> None:
+    assert faust_seams.acknowledged_at(app) == float("-inf")
+
+
+@pytest.mark.parametrize("routine", ["_do_heartbeat", "_do_rejoin_group"])
+async def test_a_place_in_the_group_that_nobody_looks_after_any_more_ends_the_node(
+    kafka: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, routine: str
+) -> None:
+    """aiokafka's routines die of what they don't know."""
+
+    async def dies(_self: object, *_args: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    deployment = Deployment(kafka, prefix, tmp_path, partitions=1).prepare()
+    async with running_streams(deployment) as streams:
+        monkeypatch.setattr(faust_seams._Coordinator, routine, dies)
+        consumer: Any = streams._app.consumer
+        coordinator = consumer_of(streams)._coordinator
+        consumer._thread.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
+        reason = await asyncio.wait_for(streams.ended, PATIENCE_S)
+        assert "nobody foresaw this" in str(reason)
+
+
 async def test_a_crash_of_the_app_wakes_whoever_waits_for_it(app: faust.App) -> None:
     waiting = asyncio.create_task(faust_seams.crash_of(app))
     await asyncio.sleep(0)
@@ -244,6 +331,20 @@ async def test_a_crash_without_an_exception_is_one_too(app: faust.App) -> None:
 
 
 # -- tables ----------------------------------------------------------------------------------------
+
+
+def test_what_faust_does_when_tables_start_is_what_was_read(streams: Streams) -> None:
+    assert TableManager.on_start is faust_seams._start_tables
+    source = inspect.getsource(TableManager)
+    for line in ("await self._update_channels()", "await self.recovery.start()"):
+        assert line in source
+    assert "self._tables_registered.set()" in inspect.getsource(TableManager._update_channels)
+
+
+def test_no_garbage_is_collected_for_the_sake_of_a_rocksdb(streams: Streams) -> None:
+    source = inspect.getsource(rocksdb)
+    assert source.count("gc.") == source.count("gc.collect()")
+    assert rocksdb.gc.collect() == 0
 
 
 def test_a_partition_of_a_table_is_one_rocksdb(table: JournaledTable) -> None:

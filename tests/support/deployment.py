@@ -1,7 +1,9 @@
 """A deployment of its own on the shared broker: its topics, what lies in them, and what should."""
 
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +22,10 @@ from streams.settings import StreamSettings
 from streams.tables.digest import Digest, digest_of
 from streams.topics import prepare_topics
 from tests.support.fold import World
-from tests.support.wait import until
+from tests.support.wait import ASK_AGAIN_S, until
 
 PATIENCE_S = 20
+MARKERS_S = 10.0
 Published = tuple[str, str, Fact]
 """A fact with its id and its subject."""
 
@@ -100,12 +103,21 @@ class Deployment:
 
     def transact(self, producer: Producer, *events: LogEvent, commit: bool = True) -> None:
         """One transaction over events to partition 0; it leaves a marker behind."""
+        offsets: list[int] = []
         producer.begin_transaction()
         for event in events:
-            producer.produce(self.topics.log, encode_event(event), event.subject.encode(), 0)
+            producer.produce(
+                self.topics.log,
+                encode_event(event),
+                event.subject.encode(),
+                0,
+                on_delivery=lambda _error, record: offsets.append(record.offset()),
+            )
         assert producer.flush(PATIENCE_S) == 0
         end = producer.commit_transaction if commit else producer.abort_transaction
         end(PATIENCE_S)
+        # The broker says so before the marker is there.
+        until(lambda: self._high_watermark() > max(offsets) + 1, "the marker is written")
 
     def delete_before(self, topic: str, offset: int, partition: int = 0) -> None:
         """What retention does to the start of a topic that is not compacted."""
@@ -156,6 +168,16 @@ class Deployment:
         try:
             at = TopicPartition(self.topics.log, partition)
             return int(consumer.get_watermark_offsets(at)[1])
+        finally:
+            consumer.close()
+
+    def _high_watermark(self) -> int:
+        """The offset behind everything in partition 0 of the log, decided or not."""
+        consumer = Consumer(
+            {**self.kafka, "group.id": "reader", "isolation.level": "read_uncommitted"}
+        )
+        try:
+            return int(consumer.get_watermark_offsets(TopicPartition(self.topics.log, 0))[1])
         finally:
             consumer.close()
 
@@ -214,20 +236,46 @@ class Deployment:
 
     def is_consistent(self, partition: int) -> None:
         """Assert that what is committed is what the log says up to one offset, be that the end."""
-        found = self.changelog_digest(partition)
-        expected = self.expected(partition, found.position + 1)
-        assert found == expected.digest, f"{found} is not {expected.digest}"
-        assert self.facts(partition) == expected.facts
+
+        def check() -> None:
+            found = self.changelog_digest(partition)
+            expected = self.expected(partition, found.position + 1)
+            assert found == expected.digest, f"{found} is not {expected.digest}"
+            assert self.facts(partition) == expected.facts
+
+        _soon(check)
 
     def is_exact(self, digests: Iterable[Digest]) -> None:
         """Assert that tables, changelogs, facts and dead letters are what the log says."""
         for digest in digests:
-            expected = self.expected(digest.partition)
-            assert digest == expected.digest, f"{digest} is not {expected.digest}"
-            assert self.changelog_digest(digest.partition) == expected.digest
-            assert self.facts(digest.partition) == expected.facts
-            dead = self.dead(digest.partition)
-            assert [int(_header(record, "offset")) for record in dead] == expected.dead
+            _soon(partial(self._check_exact, digest))
+
+    def _check_exact(self, digest: Digest) -> None:
+        expected = self.expected(digest.partition)
+        assert digest == expected.digest, f"{digest} is not {expected.digest}"
+        assert self.changelog_digest(digest.partition) == expected.digest
+        assert self.facts(digest.partition) == expected.facts
+        dead = self.dead(digest.partition)
+        assert [int(_header(record, "offset")) for record in dead] == expected.dead
+
+
+def _soon(check: Callable[[], None]) -> None:
+    """What is committed is seen when the markers are there, which a broker that is busy writes
+    later than it says so."""
+
+    def holds() -> bool:
+        try:
+            check()
+        except AssertionError:
+            return False
+        return True
+
+    deadline = time.monotonic() + MARKERS_S
+    while not holds():
+        if time.monotonic() > deadline:
+            return check()
+        time.sleep(ASK_AGAIN_S)
+    return None
 
 
 def _published(value: bytes) -> Published:

@@ -21,6 +21,7 @@ from streams.metrics import Metrics
 from streams.tables.digest import Digest, digest_of
 from streams.tables.journal import Journal
 from streams.tables.lane import Lane
+from streams.tables.record import Record
 from streams.tables.source import Source
 from streams.waiters import Waiters
 from tests.support.deployment import Deployment
@@ -114,6 +115,15 @@ class Tables:
             self._running = asyncio.create_task(self.agent.run(stream))
         for record in records:
             self._queue.put_nowait(SimpleNamespace(message=_as_faust_has_it(record)))
+
+    def wrote(self, *records: Message) -> None:
+        """This node wrote these records, and the broker has them."""
+        self.agent.written(
+            [
+                Record(m.partition, m.offset, round(1000 * m.timestamp), m.key, m.value)
+                for m in map(_as_faust_has_it, records)
+            ]
+        )
 
     async def read_on(self, partition: int = 0) -> Lane:
         """Fold what the log holds, and make it durable."""

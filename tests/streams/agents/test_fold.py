@@ -16,6 +16,7 @@ from schemas.facts import RequestRefused
 from schemas.limits import LOG_RECORD_BYTES_MAX, MESSAGE_BYTES_MAX, RECORD_LEVELS_MAX
 from streams.agents import fold as agents
 from streams.core.outcome import Appended
+from streams.tables.lane import WRITTEN_MAX
 from tests.support.deployment import Deployment
 from tests.support.fold import append, archived, message, messages, part
 from tests.support.strategies import mutated_records
@@ -100,6 +101,64 @@ async def test_holes_of_transactions_are_passed_and_aborted_records_never_folded
     head = tables.lane().head("c")
     assert head is not None
     assert head.last_seq == 8
+
+
+async def test_what_this_node_wrote_is_folded_before_it_comes_back(
+    tables: Tables, deployment: Deployment
+) -> None:
+    """As soon as the broker has it; what comes back through Faust then is no news."""
+    deployment.write(*(append(*messages(n)) for n in range(4)))
+    log = deployment.read(deployment.topics.log)
+    tables.wrote(*log[:2])
+    assert tables.lane().next == 2, "nothing was awaited, nothing delivered"
+    tables.deliver(*log)
+    await is_exact(tables)
+    tables.wrote(*log)
+    await is_exact(tables)
+
+
+async def test_what_this_node_wrote_waits_for_what_others_wrote_before_it(
+    tables: Tables, deployment: Deployment
+) -> None:
+    deployment.write(*(append(*messages(n)) for n in range(6)))
+    log = deployment.read(deployment.topics.log)
+    tables.wrote(log[1], log[2], log[4])
+    assert tables.lane().next == 0
+    tables.deliver(log[0])
+
+    async def reached(offset: int) -> bool:
+        return tables.lane().next == offset
+
+    await until_async(lambda: reached(3), "what followed is folded without being delivered")
+    tables.deliver(log[3])
+    await until_async(lambda: reached(5), "and so is what followed that")
+    tables.deliver(log[5])
+    await is_exact(tables)
+
+
+async def test_of_what_this_node_wrote_no_more_is_kept_than_comes_soon(
+    tables: Tables, deployment: Deployment
+) -> None:
+    deployment.write(*(append(*messages(n)) for n in range(WRITTEN_MAX + 10)))
+    log = deployment.read(deployment.topics.log)
+    tables.wrote(*log[1:])
+    assert len(tables.lane().written) == WRITTEN_MAX
+    tables.deliver(*log)
+    await is_exact(tables)
+    assert not tables.lane().written
+
+
+async def test_nothing_that_this_node_wrote_is_folded_where_a_partition_is_not_its_own(
+    tables: Tables, deployment: Deployment
+) -> None:
+    deployment.write(append())
+    (record,) = deployment.read(deployment.topics.log)
+    tables.journal.forget()
+    tables.wrote(record)
+    await tables.own(0)
+    assert tables.lane().next == 0
+    tables.deliver(record)
+    await is_exact(tables)
 
 
 async def test_a_watermark_trims_what_every_replay_trims(

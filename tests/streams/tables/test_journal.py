@@ -4,10 +4,10 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from structlog.testing import capture_logs
 
 from schemas.topics import TAILS, WINDOWS
@@ -15,14 +15,17 @@ from streams.core.rows import POSITION_KEY
 from streams.settings import KafkaConfig
 from streams.tables import journal as journals
 from streams.tables import restore as restoring
+from streams.tables.journal import Journal
+from streams.tables.lane import Lane
 from streams.tables.overlay import Overlay
 from streams.tables.restore import TablesUnfit
-from streams.tables.transaction import Fenced
+from streams.tables.source import Bounds
+from streams.tables.transaction import Fenced, TransactionWriter
 from tests.support.deployment import Deployment
 from tests.support.fold import append, archived, compact, configure, last_n, messages
 from tests.support.gate import PATIENCE_S, Gate
 from tests.support.tables import Tables, tables_of
-from tests.support.wait import until_async
+from tests.support.wait import until, until_async
 
 
 @pytest.fixture
@@ -43,8 +46,8 @@ async def test_effects_come_in_one_order(
     seen = []
 
     def stores(overlay: Overlay, offset: int) -> None:
-        committed = deployment.changelog(WINDOWS).get(POSITION_KEY)
-        facts = len(deployment.facts())
+        committed = until(lambda: deployment.changelog(WINDOWS).get(POSITION_KEY), "committed")
+        facts = len(until(deployment.facts, "published"))
         stored = {
             name: len(dict(table.db(0).items()))
             for name, table in (("windows", tables.windows), ("tails", tables.tails))
@@ -166,12 +169,11 @@ async def test_a_lane_that_went_while_its_flush_was_put_off_writes_nothing(
     """What it holds is folded again by the lane that the partition came back as."""
     begun, over = asyncio.Event(), asyncio.Event()
 
-    async def sleep(_seconds: float) -> None:
+    async def pace(_journal: Journal, _seconds: float) -> None:
         begun.set()
         await over.wait()
 
-    patched = SimpleNamespace(**vars(asyncio) | {"sleep": sleep})
-    monkeypatch.setattr(journals, "asyncio", patched)
+    monkeypatch.setattr(Journal, "_pace", pace)
     deployment.write(append(*messages(1)))
     former = await tables.own(0)
     await tables.agent.read_on(former, 1)
@@ -185,6 +187,31 @@ async def test_a_lane_that_went_while_its_flush_was_put_off_writes_nothing(
     assert tables.failures == []
     await tables.read_on()
     deployment.is_exact([tables.digest()])
+
+
+async def test_what_is_waited_for_is_not_put_off(
+    tables: Tables, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whoever waits does not wait for what is folded meanwhile, which may never end."""
+    monkeypatch.setattr(journals, "PACE_S", 3600)
+    lane = await tables.own(0)
+    deployment.write(append())
+    await tables.agent.read_on(lane, 1)
+    await until_async(lambda: is_durable(lane, 1), "the first flush is not put off")
+    deployment.write(append())
+    await tables.agent.read_on(lane, 2)
+    settled = asyncio.create_task(tables.journal.settled())
+    await asyncio.sleep(0)
+    deployment.write(append())
+    await tables.agent.read_on(lane, 3)
+    await settled
+    assert lane.durable >= 2
+    await tables.journal.settled()
+    deployment.is_exact([tables.digest()])
+
+
+async def is_durable(lane: Lane, offset: int) -> bool:
+    return lane.durable == offset
 
 
 async def test_a_partition_that_is_written_during_its_restore_has_another_owner(
@@ -214,6 +241,36 @@ async def test_a_partition_that_is_written_during_its_restore_has_another_owner(
     await tables.own(0)
     deployment.is_exact([tables.digest()])
     assert tables.failures == []
+
+
+async def test_a_broker_that_goes_away_during_an_assignment_is_waited_for(
+    tables: Tables, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has to be done again as a whole: nobody knows what somebody else did in the meantime."""
+    deployment.write(append(*messages(1)))
+    away = [KafkaError._TIMED_OUT, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._TRANSPORT]
+    bounds, opened = tables.source.bounds, TransactionWriter.open
+    fences = []
+
+    def bounds_or_none(partition: int) -> Bounds:
+        if away:
+            raise KafkaException(KafkaError(away.pop()))
+        return bounds(partition)
+
+    def fence(writer: TransactionWriter) -> None:
+        fences.append(writer)
+        opened(writer)
+
+    monkeypatch.setattr(tables.source, "bounds", bounds_or_none)
+    monkeypatch.setattr(TransactionWriter, "open", fence)
+    monkeypatch.setattr(journals, "RETRY_S", 0.0)
+    await tables.own(0)
+    assert len(fences) == 4
+    await tables.read_on()
+    deployment.is_exact([tables.digest()])
+    away.append(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(KafkaException):
+        await tables.own(0)
 
 
 async def test_it_knows_where_others_have_folded_meanwhile(

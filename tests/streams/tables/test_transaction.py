@@ -13,6 +13,7 @@ from streams.tables.restore import restore
 from streams.tables.transaction import Fenced, TransactionWriter
 from tests.support.deployment import Deployment
 from tests.support.tables import OFFSET_KEY, open_db
+from tests.support.wait import until
 
 NewWriter = Callable[[], TransactionWriter]
 
@@ -46,6 +47,12 @@ def seen(deployment: Deployment) -> list[tuple[bytes | None, bytes | None]]:
     ]
 
 
+def sees(deployment: Deployment, *records: tuple[bytes | None, bytes | None]) -> None:
+    """Assert that this is what is found: soon, as a broker answers before it has written every
+    marker."""
+    until(lambda: seen(deployment) == list(records), f"{records} are seen")
+
+
 def test_everything_is_seen_and_the_last_offsets_are_known(
     deployment: Deployment, new_writer: NewWriter
 ) -> None:
@@ -55,13 +62,7 @@ def test_everything_is_seen_and_the_last_offsets_are_known(
     rows = rows_of(deployment, heads={b"h": b"1"}, rows={b"a": b"1", b"b": None})
     topics = list(rows)
     assert writer.commit(rows, [fact, dead]) == {topics[0]: 1, topics[1]: 0}
-    assert seen(deployment) == [
-        (b"a", b"1"),
-        (b"b", None),
-        (b"h", b"1"),
-        (b"f", b"fact"),
-        (None, None),
-    ]
+    sees(deployment, (b"a", b"1"), (b"b", None), (b"h", b"1"), (b"f", b"fact"), (None, None))
     assert deployment.dead()[0].headers() == [("reason", "ü".encode())]
     # 0-1 and 0, then a marker in each.
     assert writer.commit(rows, []) == {topics[0]: 4, topics[1]: 2}
@@ -72,12 +73,12 @@ def test_the_former_owner_is_fenced_and_nothing_of_it_is_seen(
 ) -> None:
     former = new_writer()
     former.commit(rows_of(deployment, heads={b"h": b"1"}, rows={b"a": b"1"}), [])
-    before = seen(deployment)
+    sees(deployment, (b"a", b"1"), (b"h", b"1"))
     owner = new_writer()
     fact = Outbound(deployment.topics.facts, b"f", b"late", {})
     with pytest.raises(Fenced, match="partition 0"):
         former.commit(rows_of(deployment, heads={b"h": b"late"}, rows={b"late": b"1"}), [fact])
-    assert seen(deployment) == before
+    sees(deployment, (b"a", b"1"), (b"h", b"1"))
 
     owner.commit(rows_of(deployment, heads={b"h": b"2"}, rows={b"a": b"2"}), [])
     db = open_db(tmp_path / "db")
@@ -119,7 +120,7 @@ def test_what_a_dead_owner_left_open_is_aborted_by_the_next(
         former.commit(rows_of(deployment, heads={b"h": b"dead"}, rows={b"a": b"dead"}), [])
     owner = new_writer()
     owner.commit(rows_of(deployment, heads={b"h": b"1"}, rows={b"a": b"1"}), [])
-    assert seen(deployment) == [(b"a", b"1"), (b"h", b"1")]
+    sees(deployment, (b"a", b"1"), (b"h", b"1"))
 
 
 def test_a_transaction_that_has_to_be_aborted_is_tried_again(
@@ -138,7 +139,7 @@ def test_a_transaction_that_has_to_be_aborted_is_tried_again(
     rows = rows_of(deployment, heads={b"h": b"1"}, rows={b"a": b"1", b"b": b"1"})
     last = writer.commit(rows, [Outbound(deployment.topics.facts, b"f", b"fact", {})])
     assert len(tries) == 2
-    assert seen(deployment) == [(b"a", b"1"), (b"b", b"1"), (b"h", b"1"), (b"f", b"fact")]
+    sees(deployment, (b"a", b"1"), (b"b", b"1"), (b"h", b"1"), (b"f", b"fact"))
     for topic, offset in last.items():
         assert deployment.read(topic)[-1].offset() == offset
 
