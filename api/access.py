@@ -8,19 +8,15 @@ from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from msgspec import Struct
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import Response
-from starlette.websockets import WebSocket
+from starlette.requests import HTTPConnection
 
-from api.problems import Problem, response_to
-from api.requests import IDEMPOTENCY_KEY, key_to_give_back
+from api.problems import Problem
+from api.refusing import refuse
 
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
 OPEN_PATHS: Final = "/health/"
 """What a load balancer asks has no key and no limit."""
-
-READS: Final = ("GET", "HEAD")
 
 
 class AccessRules(Struct, frozen=True):
@@ -42,14 +38,15 @@ class Access:
         self._keys = tuple(key.encode() for key in rules.keys)
         self._limit = None if rules.rate_limit is None else RateLimitItemPerSecond(rules.rate_limit)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._has_rules = bool(rules.keys) or rules.rate_limit is not None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
-        if scope["type"] in ("http", "websocket") and not scope["path"].startswith(OPEN_PATHS):
+        if self._has_rules and not _is_open(scope):
             try:
                 await self._check(HTTPConnection(scope))
             except Problem as refusal:
-                return await _refuse(response_to(refusal), scope, receive, send)
+                return await refuse(refusal, scope, receive, send)
         return await self._app(scope, receive, send)
 
     async def _check(self, connection: HTTPConnection) -> None:
@@ -76,11 +73,6 @@ class Access:
         return matching[0].decode()
 
 
-async def _refuse(answer: Response, scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "websocket":
-        # Before the handshake is accepted, so that the client gets the same answer as over HTTP.
-        await WebSocket(scope, receive, send).send_denial_response(answer)
-    else:
-        if scope["method"] not in READS:
-            answer.headers[IDEMPOTENCY_KEY] = key_to_give_back(Request(scope))
-        await answer(scope, receive, send)
+def _is_open(scope: Any) -> bool:
+    path: str = scope.get("path", "")
+    return scope["type"] == "lifespan" or path.startswith(OPEN_PATHS)

@@ -5,11 +5,14 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import OPEN, Access, AccessRules
+from api.admission import REQUESTS_MAX, Admission
 from api.counting import TokenCounter
+from api.dispatch import Dispatch
 from api.listing import Listing
 from api.live import LIVE_DEFAULTS, Connections, LiveRules
 from api.neighbours import Neighbours
@@ -50,6 +53,19 @@ class RawPath:
         await self._app(scope, receive, send)
 
 
+class Api(FastAPI):
+    """FastAPI with what stands around every request. Of FastAPI's own there is only what turns its
+    refusals into answers: `Observed` answers where there is a bug, and no route needs the rest."""
+
+    def __init__(self, around: Callable[[ASGI], ASGI]) -> None:
+        super().__init__(openapi_url=None, redirect_slashes=False)
+        self._around = around
+
+    def build_middleware_stack(self) -> ASGI:
+        """Called by Starlette when the first request comes."""
+        return self._around(ExceptionMiddleware(self.router, handlers=self.exception_handlers))
+
+
 def make_api(
     store: Store,
     measure: Callable[[str], Measure],
@@ -58,18 +74,30 @@ def make_api(
     live: LiveRules = LIVE_DEFAULTS,
     neighbours: Neighbours | None = None,
     patience_s: float = PATIENCE_S,
+    requests_max: int = REQUESTS_MAX,
     metrics: Metrics | None = None,
     tracing: Tracing = TRACING_OFF,
 ) -> FastAPI:
     """The application. `measure` gives an encoding's measure by its name, from any thread.
 
     `patience_s`: how long a request may wait for a context that moves between nodes.
+    `requests_max`: how many reads, and how many writes, may be at work at a time.
     """
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
     counter = TokenCounter(measure)
     metrics = Metrics() if metrics is None else metrics
     neighbours = Neighbours() if neighbours is None else neighbours
     connections = Connections(live.connections_max)
+
+    def around(inner: ASGI) -> ASGI:
+        """From the inside to the outside."""
+        short = Dispatch(inner, app.routes)
+        owned = PassOn(short, store=store, neighbours=neighbours, patience_s=patience_s)
+        marked = StaleMark(owned, stale=lambda: store.health().stale)
+        allowed = Access(marked, rules=access)
+        admitted = Admission(allowed, requests_max=requests_max)
+        return RawPath(Observed(admitted, routes=app.routes, metrics=metrics, tracing=tracing))
+
+    app = Api(around)
     metrics.stream_connections.set_function(lambda: connections.open)
     for routes in (
         ContextRoutes(store, Listing(store, neighbours, patience_s)),
@@ -82,12 +110,6 @@ def make_api(
     ):
         app.router.routes.extend(routes.routes())
     app.add_exception_handler(HTTPException, _in_our_shape)
-    app.add_exception_handler(Exception, _in_our_shape)
-    app.add_middleware(PassOn, store=store, neighbours=neighbours, patience_s=patience_s)
-    app.add_middleware(StaleMark, stale=lambda: store.health().stale)
-    app.add_middleware(Access, rules=access)
-    app.add_middleware(Observed, routes=app.routes, metrics=metrics, tracing=tracing)
-    app.add_middleware(RawPath)
     return app
 
 

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from structlog.contextvars import bound_contextvars
 
 from api.problems import PROBLEM, Decided, Problem, response_to
+from api.requests import READS
 from schemas.trail import NO_TRAIL, Trail, is_request_id, is_traceparent
 from streams.metrics import Metrics
 from streams.tracing import TRACING_OFF, Tracing, traceparent_of
@@ -86,7 +87,7 @@ class Observed:
             self._metrics.refused.labels(problem.code).inc()
         if scope["type"] != "http" or not route.startswith("/v1"):
             return
-        if scope["method"] in ("GET", "HEAD"):
+        if scope["method"] in READS:
             self._metrics.read_duration.labels(route).observe(seconds)
         elif scope["method"] == "POST" and route == APPENDS:
             self._metrics.append_duration.observe(seconds)

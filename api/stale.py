@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from api.requests import READS
+
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
 HEADER: Final = (b"rewindow-stale", b"true")
@@ -19,7 +21,7 @@ class StaleMark:
         """One request."""
         if (
             scope["type"] != "http"
-            or scope["method"] not in ("GET", "HEAD")
+            or scope["method"] not in READS
             or not scope["path"].startswith("/v1/")
             or not self._stale()
         ):

@@ -96,7 +96,7 @@ async def main() -> None:
     clients = []
     for number in range(asked.clients):
         own = asked.contexts[number :: asked.clients]
-        requests = cycle(_requests(host, own, number))
+        requests = cycle(requests_of(host, own, number))
         client = partial(_Client, requests, begin, times)
         clients.append((await loop.create_connection(client, host, int(port)))[1])
     await _unless_failed(clients, begin - time.perf_counter())
@@ -123,8 +123,9 @@ async def _unless_failed(clients: Sequence[_Client], seconds: float) -> None:
         failed.result()
 
 
-def _requests(host: str, contexts: Sequence[str], number: int) -> list[bytes]:
-    """As many as there are bodies, each client beginning with another one."""
+def requests_of(host: str, contexts: Sequence[str], number: int) -> list[bytes]:
+    """Appends as they go over the wire, as many as there are bodies, each client beginning with
+    another one."""
     made = []
     several = bodies()
     for i in range(len(several)):

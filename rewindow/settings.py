@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt, SecretStr, ValidationError, model_valid
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.access import AccessRules
+from api.admission import REQUESTS_MAX
 from api.live import LiveRules
 from rewindow.errors import CannotStart
 from streams.settings import StreamSettings
@@ -39,6 +40,8 @@ class NodeSettings(StreamSettings):
     """Separated by commas; none: everybody may ask."""
     rate_limit: PositiveInt | None = None
     """Requests a second, for each key."""
+    requests_max: PositiveInt = REQUESTS_MAX
+    """How many reads, and how many writes, are at work at a time."""
     stream_max_connections: PositiveInt = 512
     stream_ping_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     stream_idle_s: Annotated[float, Field(gt=0, le=3600)] = 90.0

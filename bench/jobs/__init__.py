@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench.jobs import append, fold, growth, live, recovery
+from bench.jobs import append, failover, fold, growth, live, overload, rebuild, recovery
 from bench.results import Outcome
 from bench.stage import Stage
 
@@ -11,5 +11,8 @@ JOBS: dict[str, Callable[[Stage], Outcome]] = {
     "append": append.run,
     "growth": growth.run,
     "live": live.run,
+    "failover": failover.run,
+    "overload": overload.run,
     "recovery": recovery.run,
+    "rebuild": rebuild.run,
 }
