@@ -34,7 +34,8 @@ async def follow(
     head = hot.head()
     if cursor is not None and cursor > head.version:
         yield Reset(head.version)
-        cursor = None
+        # It may have changed while the reader took that.
+        cursor = head.version
     replay = _Replay(hot, context_id.encode(), cursor)
     while page := replay.page():
         for news in page:

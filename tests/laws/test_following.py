@@ -14,7 +14,7 @@ from streams.core.head import Head
 from streams.following import follow
 from streams.live import Live
 from streams.news import Ended, Gap, News, Replaced, Reset, Said, State
-from tests.support.fold import World
+from tests.support.fold import World, append, messages
 from tests.support.strategies import logs
 
 
@@ -37,6 +37,20 @@ class Followed:
 @given(log=logs(), data=st.data())
 def test_replayed_and_live_have_no_seam(log: list[LogEvent], data: st.DataObject) -> None:
     asyncio.run(_followed(log, data))
+
+
+async def test_nothing_is_missed_that_happens_while_a_reset_is_told() -> None:
+    world, live = World(), Live()
+    world.fold(append(*messages(1)))
+    news = follow(live, Followed(world, "c"), "c", cursor=5)
+    assert await anext(news) == Reset(1)
+    for folded in world.fold(append(*messages(2))):
+        live.publish(folded)
+    said = await anext(news)
+    assert isinstance(said, Said)
+    assert (said.seq, said.version) == (2, 2)
+    assert await anext(news) == State(2, 3, needs_compaction=False)
+    await news.aclose()
 
 
 async def _followed(log: list[LogEvent], data: st.DataObject) -> None:
