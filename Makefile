@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test sim check format contracts bench clean
+.PHONY: help setup run test sim chaos check format contracts bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,12 +24,16 @@ run: setup ## start Kafka, Postgres and a node on http://127.0.0.1:4000, and sho
 	@echo "run: rewindow up --demo (Ctrl-C stops it, the data stay in .rewindow)"
 	@$(BIN)/rewindow up --demo
 
+# Most tests wait more than they work: two at a time take half the time, a file always in one process.
 test: check ## every check, then every test, on a real broker and a real Postgres
-	@echo "test: pytest"
-	@$(BIN)/python -m pytest
+	@echo "test: pytest, two at a time"
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 sim: setup ## play thousands of simulated worlds (REWINDOW_SIM_SEED=n plays one again)
 	@$(BIN)/python -m tests.simulation
+
+chaos: setup ## kill, pause and empty real servers for REWINDOW_CHAOS_MINUTES=15 (REWINDOW_CHAOS_SEED=n does it again)
+	@$(BIN)/python -m tests.chaos
 
 check: setup ## lint, format, types and the directions of imports
 	@echo "check: ruff";         $(BIN)/ruff check . && $(BIN)/ruff format --check .
