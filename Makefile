@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test sim chaos check format contracts bench clean
+.PHONY: help setup run test sim chaos outages check format contracts bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,16 +24,20 @@ run: setup ## start Kafka, Postgres and a node on http://127.0.0.1:4000, and sho
 	@echo "run: rewindow up --demo (Ctrl-C stops it, the data stay in .rewindow)"
 	@$(BIN)/rewindow up --demo
 
-# Most tests wait more than they work: two at a time take half the time, a file always in one process.
+# Most tests wait more than they work, so three go at a time; those of a file in one process.
 test: check ## every check, then every test, on a real broker and a real Postgres
-	@echo "test: pytest, two at a time"
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@echo "test: pytest, three at a time"
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 sim: setup ## play thousands of simulated worlds (REWINDOW_SIM_SEED=n plays one again)
 	@$(BIN)/python -m tests.simulation
 
 chaos: setup ## kill, pause and empty real servers for REWINDOW_CHAOS_MINUTES=15 (REWINDOW_CHAOS_SEED=n does it again)
 	@$(BIN)/python -m tests.chaos
+
+outages: setup ## the broker away for two minutes, and Postgres for ten
+	@REWINDOW_OUTAGE_S=120 $(BIN)/python -m pytest tests/integration/test_outages.py -k broker
+	@REWINDOW_OUTAGE_S=600 $(BIN)/python -m pytest tests/integration/test_outages.py -k postgres
 
 check: setup ## lint, format, types and the directions of imports
 	@echo "check: ruff";         $(BIN)/ruff check . && $(BIN)/ruff format --check .

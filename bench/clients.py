@@ -20,9 +20,9 @@ from bench.results import percentile
 
 class Appends(Struct, frozen=True):
     """Each client appends to a share of the contexts of its own, in turn, for so long after the
-    warm-up."""
+    warm-up, at one of the addresses."""
 
-    url: str
+    urls: list[str]
     clients: int
     contexts: list[str]
     warm_up_s: float
@@ -89,13 +89,14 @@ class _Client(asyncio.Protocol):
 async def main() -> None:
     """Send until the time is over. An answer that is not 201 ends it all."""
     asked = told(Appends)
-    host, _, port = urlsplit(asked.url).netloc.partition(":")
     begin = time.perf_counter() + asked.warm_up_s
     times: list[float] = []
     loop = asyncio.get_running_loop()
     clients = []
     for number in range(asked.clients):
         own = asked.contexts[number :: asked.clients]
+        url = asked.urls[number % len(asked.urls)]
+        host, _, port = urlsplit(url).netloc.partition(":")
         requests = cycle(requests_of(host, own, number))
         client = partial(_Client, requests, begin, times)
         clients.append((await loop.create_connection(client, host, int(port)))[1])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench.jobs import append, failover, fold, growth, live, overload, rebuild, recovery
+from bench.jobs import append, failover, fold, growth, live, nodes, overload, rebuild, recovery
 from bench.results import Outcome
 from bench.stage import Stage
 
@@ -12,6 +12,7 @@ JOBS: dict[str, Callable[[Stage], Outcome]] = {
     "growth": growth.run,
     "live": live.run,
     "failover": failover.run,
+    "nodes": nodes.run,
     "overload": overload.run,
     "recovery": recovery.run,
     "rebuild": rebuild.run,

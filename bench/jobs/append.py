@@ -62,7 +62,7 @@ class _Programs(NamedTuple):
             trips = Trips(self.ours.kafka, Topics(TRIPS).log, clients, WARM_UP_S, seconds)
             answers = call("bench.beside.round_trip", trips, Answers, self.stage.folder)
         else:
-            appends = Appends(self.urls[variant], clients, contexts(CONTEXTS), WARM_UP_S, seconds)
+            appends = Appends([self.urls[variant]], clients, contexts(CONTEXTS), WARM_UP_S, seconds)
             answers = call("bench.clients", appends, Answers, self.stage.folder)
         broker_s, server_s = (
             self.cpu[one].used(answers.begun, answers.ended) for one in (RAW, variant)

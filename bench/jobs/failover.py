@@ -3,29 +3,19 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection, HTTPException
 from itertools import islice
-from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
-
-import msgspec
 
 from bench.child import call
+from bench.cluster import Cluster, all_serve, clustered, partitions_of
 from bench.messages import PARTITIONS, contexts
 from bench.results import Aim, Outcome, Row, Table, figure
-from bench.servers import HOST, QuietNode, running
+from bench.servers import QuietNode
 from bench.stage import Stage, turned
 from bench.steady import Kept, Steady
 from bench.watching import until
-from rewindow.embedded.datafolder import DataFolder
-from rewindow.embedded.jars import class_path
-from rewindow.embedded.kafka import Kafka, replication_of
-from rewindow.embedded.ports import free_port
-from rewindow.embedded.postgres import Postgres
 from streams.log_writer import partition_of
 
 NODES: Final = 3
@@ -50,13 +40,6 @@ context is read: lost is what was acknowledged and is not at its seq, doubled wh
 than once. Each round has another node as its victim."""
 
 
-class _Cluster(NamedTuple):
-    """What runs."""
-
-    brokers: list[Kafka]
-    nodes: list[QuietNode]
-
-
 class _Round(NamedTuple):
     """`had`: the partitions of whoever was hit."""
 
@@ -69,18 +52,18 @@ class _Round(NamedTuple):
         return max(gaps, default=0.0)
 
 
-Event = Callable[[_Cluster, QuietNode], None]
+Event = Callable[[Cluster, QuietNode], None]
 
 
 def run(stage: Stage) -> Outcome:
     """Nodes with one broker, then brokers with all nodes."""
     rounds: dict[str, list[_Round]] = {name: [] for name in EVENTS}
-    with _cluster(stage.folder / "one", brokers=1) as cluster:
+    with clustered(stage.folder / "one", brokers=1, nodes=NODES) as cluster:
         for number in range(stage.rounds):
             for name in turned(tuple(EVENTS), number):
                 rounds[name].append(_round(stage, cluster, name, number))
     brokers = []
-    with _cluster(stage.folder / "three", brokers=BROKERS) as cluster:
+    with clustered(stage.folder / "three", brokers=BROKERS, nodes=NODES) as cluster:
         for number in range(min(stage.rounds, BROKER_ROUNDS_MAX)):
             brokers.append(_broker_round(stage, cluster, number))
     return _outcome(rounds, brokers)
@@ -89,27 +72,27 @@ def run(stage: Stage) -> Outcome:
 # -- what happens ---------------------------------------------------------------------------------
 
 
-def _killed_and_started(_cluster: _Cluster, node: QuietNode) -> None:
+def _killed_and_started(_cluster: Cluster, node: QuietNode) -> None:
     _send(node, signal.SIGKILL)
     node.wait_ended()
     node.start()
 
 
-def _killed(_cluster: _Cluster, node: QuietNode) -> None:
+def _killed(_cluster: Cluster, node: QuietNode) -> None:
     _send(node, signal.SIGKILL)
 
 
-def _stopped_and_started(_cluster: _Cluster, node: QuietNode) -> None:
+def _stopped_and_started(_cluster: Cluster, node: QuietNode) -> None:
     _send(node, signal.SIGTERM)
     node.wait_ended()
     node.start()
 
 
-def _stopped(_cluster: _Cluster, node: QuietNode) -> None:
+def _stopped(_cluster: Cluster, node: QuietNode) -> None:
     _send(node, signal.SIGTERM)
 
 
-def _joined(_cluster: _Cluster, node: QuietNode) -> None:
+def _joined(_cluster: Cluster, node: QuietNode) -> None:
     node.start()
 
 
@@ -127,16 +110,16 @@ def _send(node: QuietNode, by: signal.Signals) -> None:
     os.kill(node.pid, by)
 
 
-def _round(stage: Stage, cluster: _Cluster, name: str, number: int) -> _Round:
+def _round(stage: Stage, cluster: Cluster, name: str, number: int) -> _Round:
     node = cluster.nodes[number % NODES]
-    _all_serve(cluster.nodes)
+    all_serve(cluster.nodes)
     if EVENTS[name] is _joined:
         node.stop()
-        _all_serve([one for one in cluster.nodes if one is not node])
+        all_serve([one for one in cluster.nodes if one is not node])
     had: list[frozenset[int]] = []
 
     def happens() -> None:
-        had.append(_partitions(node) or frozenset(range(PARTITIONS)))
+        had.append(partitions_of(node) or frozenset(range(PARTITIONS)))
         EVENTS[name](cluster, node)
 
     kept = _meanwhile(stage, cluster, happens)
@@ -150,9 +133,9 @@ def _round(stage: Stage, cluster: _Cluster, name: str, number: int) -> _Round:
     return seen
 
 
-def _broker_round(stage: Stage, cluster: _Cluster, number: int) -> _Round:
+def _broker_round(stage: Stage, cluster: Cluster, number: int) -> _Round:
     broker = cluster.brokers[number % BROKERS]
-    _all_serve(cluster.nodes)
+    all_serve(cluster.nodes)
 
     def killed() -> None:
         assert broker.pid is not None, "it runs"
@@ -168,7 +151,7 @@ def _broker_round(stage: Stage, cluster: _Cluster, number: int) -> _Round:
     return seen
 
 
-def _meanwhile(stage: Stage, cluster: _Cluster, event: Callable[[], None]) -> Kept:
+def _meanwhile(stage: Stage, cluster: Cluster, event: Callable[[], None]) -> Kept:
     """Something happens after the warm-up of clients, who go on for a while."""
     names = _contexts(f"{time.time():.0f}")
     urls = [node.url for node in cluster.nodes]
@@ -189,74 +172,6 @@ def _contexts(run_: str) -> list[str]:
         for partition in range(PARTITIONS)
         for name in islice((n for n in names if partition_of(n, PARTITIONS) == partition), 12)
     ]
-
-
-# -- what runs ------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _cluster(path: Path, *, brokers: int) -> Iterator[_Cluster]:
-    folder = DataFolder(path)
-    with ExitStack() as stack:
-        folder.hold()
-        stack.callback(folder.release)
-        jars = class_path(print)
-        kafkas = [Kafka(folder, jars, number=n + 1, brokers=brokers) for n in range(brokers)]
-        with ThreadPoolExecutor(brokers) as pool:
-            # Those of a cluster wait for each other.
-            started = [pool.submit(stack.enter_context, running(one)) for one in kafkas]
-            for one in started:
-                one.result()
-        postgres = stack.enter_context(running(Postgres(folder)))
-        nodes = [_node(folder, kafkas, postgres, number) for number in range(NODES)]
-        for node in nodes:
-            stack.enter_context(running(node))
-        yield _Cluster(kafkas, nodes)
-
-
-def _node(folder: DataFolder, kafkas: list[Kafka], postgres: Postgres, number: int) -> QuietNode:
-    port = free_port()
-    url = f"http://{HOST}:{port}"
-    told = {
-        "REWINDOW_KAFKA": ",".join(one.address for one in kafkas),
-        "REWINDOW_POSTGRES": postgres.url,
-        "REWINDOW_HOST": HOST,
-        "REWINDOW_PORT": str(port),
-        "REWINDOW_URL": url,
-        "REWINDOW_NODE_ID": f"node-{number}",
-        "REWINDOW_PARTITIONS": str(PARTITIONS),
-        "REWINDOW_REPLICATION": str(replication_of(len(kafkas))),
-    }
-    return QuietNode(f"node-{number}", url, folder, told=told)
-
-
-def _all_serve(nodes: list[QuietNode]) -> None:
-    """Wait until each partition is on one of these nodes, each node has some, and all of it stays
-    so for a while."""
-    since = time.monotonic()
-    before: list[frozenset[int]] = []
-
-    def shared() -> bool:
-        nonlocal since, before
-        found = [_partitions(node) for node in nodes]
-        if found != before or not all(found) or sum(map(len, found)) != PARTITIONS:
-            since, before = time.monotonic(), found
-        return time.monotonic() - since > STEADY_S
-
-    until(shared, "the partitions are shared out")
-
-
-def _partitions(node: QuietNode) -> frozenset[int]:
-    """What a node has; nothing where it does not answer."""
-    asked = HTTPConnection(urlsplit(node.url).netloc, timeout=5)
-    try:
-        asked.request("GET", "/internal/digests", headers={"Rewindow-Passed-On": "1"})
-        digests = msgspec.json.decode(asked.getresponse().read())
-    except (OSError, HTTPException, msgspec.DecodeError):
-        return frozenset()
-    finally:
-        asked.close()
-    return frozenset(digest["partition"] for digest in digests)
 
 
 # -- what came of it ------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def _round(stage: Stage, node: QuietNode) -> _Seen:
 
 
 def _closed(stage: Stage, node: QuietNode) -> Answers:
-    appends = Appends(node.url, CLIENTS, contexts(CONTEXTS), WARM_UP_S, CLOSED_S)
+    appends = Appends([node.url], CLIENTS, contexts(CONTEXTS), WARM_UP_S, CLOSED_S)
     return call("bench.clients", appends, Answers, stage.folder)
 
 

@@ -158,7 +158,7 @@ async def test_a_request_is_passed_on_once(pair: Pair) -> None:
     # Each takes the other for the owner: a stale idea of things.
     first.store.elsewhere = lambda _name: second.url
     second.store.elsewhere = lambda _name: first.url
-    second.store.outage = Moved("not here")
+    second.store.outage = Moved("it is not here; ask again")
     answer = await first.context("b").read("context")
     is_problem(answer, 503, "unavailable")
     assert "Retry-After" in answer.headers

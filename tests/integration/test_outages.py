@@ -1,7 +1,7 @@
 """What a node stands on goes away for a while and comes back; nobody does anything about it.
 
-REWINDOW_OUTAGE_S says how long it is away: 20 s by default, which is some sessions; `make chaos`
-has it away for minutes.
+REWINDOW_OUTAGE_S says how long it is away: 10 s by default, which is more than a session.
+`make outages` has it away for minutes.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from tests.support.servers import held, new_kafka, running
 from tests.support.wait import until, until_async
 from tests.support.writers import Writers
 
-OUTAGE_S = float(os.environ.get("REWINDOW_OUTAGE_S", "20"))
+OUTAGE_S = float(os.environ.get("REWINDOW_OUTAGE_S", "10"))
 HEALED_S = 60.0
 DISK_BYTES = 48 << 20
 CONTEXTS = ["one", "two", "three ü"]
