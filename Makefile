@@ -24,10 +24,10 @@ run: setup ## start Kafka, Postgres and a node on http://127.0.0.1:4000, and sho
 	@echo "run: rewindow up --demo (Ctrl-C stops it, the data stay in .rewindow)"
 	@$(BIN)/rewindow up --demo
 
-# Most tests wait more than they work, so three go at a time; those of a file in one process.
+# Most tests wait more than they work, so two go at a time; those of a file in one process.
 test: check ## every check, then every test, on a real broker and a real Postgres
-	@echo "test: pytest, three at a time"
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@echo "test: pytest, two files at a time"
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 sim: setup ## play thousands of simulated worlds (REWINDOW_SIM_SEED=n plays one again)
 	@$(BIN)/python -m tests.simulation
