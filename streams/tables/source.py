@@ -20,7 +20,13 @@ RECORDS_PER_PIECE: Final = 2000
 BYTES_PER_READ: Final = 32 << 20
 READ_S: Final = 0.05
 ANSWER_S: Final = 10.0
-MOVING: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+MOVING: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+)
 """What a broker says of a partition for a moment after its start, or while the leader changes."""
 LOOK_AGAIN_S: Final = 0.1
 SILENCE_READS: Final = 200

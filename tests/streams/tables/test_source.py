@@ -1,6 +1,8 @@
 """The log, read beside Faust: every committed record, and proof that there is nothing else."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +41,21 @@ def test_records_come_whole_and_in_order(source: Source, deployment: Deployment)
     assert {r.partition for r in records} == {0}
 
     assert [r.offset for r in source.visible(0, 1, 2).records] == [1]
+
+
+def test_a_topic_that_the_broker_does_not_know_yet_is_waited_for(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """As one that has just come back does not, for a moment."""
+    deployment = Deployment(kafka, prefix, tmp_path, partitions=1)
+    source = Source(deployment.kafka, deployment.topics.log)
+    with ThreadPoolExecutor(1) as pool:
+        bounds = pool.submit(source.bounds, 0)
+        with pytest.raises(TimeoutError):
+            bounds.result(0.5)
+        deployment.prepare()
+        assert bounds.result() == (0, 0)
+    source.close()
 
 
 def test_aborted_records_and_markers_are_passed_over(
