@@ -114,7 +114,7 @@ def make_api(
 
 
 async def _in_our_shape(request: Request, exc: Exception) -> Response:
-    """The framework's own refusals: no such route, or not with this method. And our own bugs."""
+    """The framework's own refusals: no such route, or not with this method. Any other is a bug."""
     match exc:
         case HTTPException(status_code=404):
             return response_to(Problem("not_found", "there is nothing under this path"))

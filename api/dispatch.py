@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from api.routing import CONTEXTS
+
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
-CONTEXTS: Final = "/v1/contexts/"
 PATTERN: Final = f"{CONTEXTS}{{id}}"
 
 

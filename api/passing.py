@@ -19,6 +19,7 @@ from api.neighbours import HOP_BY_HOP, PASSED_ON, Neighbours, has, passed_on, ta
 from api.observing import REQUEST_ID, TRAIL
 from api.problems import Problem, response_to
 from api.requests import IDEMPOTENCY_KEY, READS, context_id_of, new_idempotency_key
+from api.routing import CONTEXTS
 from schemas.limits import RECORD_BYTES_MAX
 from streams.store import Moved, Store
 
@@ -26,7 +27,6 @@ log = structlog.get_logger()
 
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
-CONTEXTS: Final = "/v1/contexts/"
 AGAIN_S: Final = 0.1
 OURS: Final = HOP_BY_HOP | {REQUEST_ID, b"date", b"server"}
 """Headers of an answer that this node writes itself."""

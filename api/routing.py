@@ -1,6 +1,7 @@
 """What every route goes through: errors in our shape, and the idempotency key in every answer."""
 
 from collections.abc import Awaitable, Callable, Collection
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,6 +9,9 @@ from starlette.routing import Route
 
 from api.problems import Problem, response_to
 from api.requests import IDEMPOTENCY_KEY, check_query, idempotency_key, new_idempotency_key
+
+CONTEXTS: Final = "/v1/contexts/"
+"""What the path of every context begins with; its id comes next, as it was sent."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 Writer = Callable[[Request, str], Awaitable[Response]]

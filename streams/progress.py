@@ -4,6 +4,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 
+class Span(NamedTuple):
+    """Offsets of one partition of the log, without `end`."""
+
+    start: int
+    end: int
+
+
 class Progress(NamedTuple):
     """Of one partition: offsets of the log that are behind us, of all that are to be read."""
 

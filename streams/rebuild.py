@@ -15,12 +15,12 @@ from schemas.topics import TAILS, WINDOWS, topic_shapes
 from streams.core.head import RULES
 from streams.core.rows import POSITION_KEY
 from streams.group import is_left_by_all
-from streams.progress import Progress, Watch, unwatched
+from streams.progress import Progress, Span, Watch, unwatched
 from streams.scratch import Scratch, partition_folder
 from streams.settings import StreamSettings
 from streams.side_by_side import Folder, FoldFailed, with_a_word
 from streams.tables.cut import compact_only, cut
-from streams.tables.source import Bounds, Source
+from streams.tables.source import Source
 from streams.tables.transaction import Fenced, TransactionWriter
 from streams.topics import log_partitions, prepare_topics, topic_id
 
@@ -48,13 +48,6 @@ class Rebuilt(NamedTuple):
     rows: int
 
 
-class Span(NamedTuple):
-    """Offsets of one partition of the log, without `end`."""
-
-    start: int
-    end: int
-
-
 def rebuild(settings: StreamSettings, scratch: Path, watch: Watch = unwatched) -> Iterator[Rebuilt]:
     """Make what is missing of the topics, and then, for each partition, as many side by side as
     there are cores:
@@ -72,16 +65,15 @@ def rebuild(settings: StreamSettings, scratch: Path, watch: Watch = unwatched) -
     """
     partitions = log_partitions(settings)
     admin = AdminClient(dict(settings.librdkafka()))
-    changelogs = [settings.topics.changelog(table) for table in (WINDOWS, TAILS)]
-    for partition in range(partitions):
-        _check_that_all_is_there(settings, partition)
-    if not is_left_by_all(admin, settings.prefix, settings.session_timeout_s):
-        raise CannotRebuild(
-            "a node of this deployment is running; stop every node, then rebuild again"
-        )
-    _prepare(admin, settings, partitions, changelogs)
-    made_of = _made_of(settings)
-    spans = {p: _span(settings, scratch, p, made_of, watch) for p in range(partitions)}
+    with closing(Source(settings.librdkafka(), settings.topics.log)) as log:
+        for partition in range(partitions):
+            _check_that_all_is_there(log, partition)
+        if not is_left_by_all(admin, settings.prefix, settings.session_timeout_s):
+            raise CannotRebuild(
+                "a node of this deployment is running; stop every node, then rebuild again"
+            )
+        _prepare(admin, settings, partitions)
+        spans = _spans(settings, log, scratch, partitions, watch)
     try:
         yield from _side_by_side(settings, scratch, spans, watch)
     except FoldFailed as exc:
@@ -129,11 +121,9 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _prepare(
-    admin: AdminClient, settings: StreamSettings, partitions: int, changelogs: list[str]
-) -> None:
+def _prepare(admin: AdminClient, settings: StreamSettings, partitions: int) -> None:
     known = admin.list_topics(timeout=settings.broker_patience_s).topics
-    if kept := [topic for topic in changelogs if topic in known]:
+    if kept := [topic for topic in _changelogs(settings) if topic in known]:
         compact_only(admin, kept)
     shapes = topic_shapes(
         settings.topics,
@@ -158,8 +148,12 @@ def _writer(settings: StreamSettings, partition: int) -> TransactionWriter:
     )
 
 
-def _check_that_all_is_there(settings: StreamSettings, partition: int) -> None:
-    start = _bounds(settings, settings.topics.log, partition).start
+def _changelogs(settings: StreamSettings) -> list[str]:
+    return [settings.topics.changelog(table) for table in (WINDOWS, TAILS)]
+
+
+def _check_that_all_is_there(log: Source, partition: int) -> None:
+    start = log.bounds(partition).start
     if start > 0:
         raise CannotRebuild(
             f"partition {partition} of the log begins at event {start}: what came of the events "
@@ -167,19 +161,23 @@ def _check_that_all_is_there(settings: StreamSettings, partition: int) -> None:
         )
 
 
-def _bounds(settings: StreamSettings, topic: str, partition: int) -> Bounds:
-    with closing(Source(settings.librdkafka(), topic)) as source:
-        return source.bounds(partition)
-
-
 def _made_of(settings: StreamSettings) -> bytes:
     log = topic_id(settings.librdkafka(), settings.topics.log)
     return f"{log} {RULES} {version('rewindow')}".encode()
 
 
-def _span(
-    settings: StreamSettings, scratch: Path, partition: int, made_of: bytes, watch: Watch
-) -> Span:
+def _spans(
+    settings: StreamSettings, log: Source, scratch: Path, partitions: int, watch: Watch
+) -> dict[int, Span]:
+    made_of = _made_of(settings)
+    with closing(Source(settings.librdkafka(), settings.topics.changelog(WINDOWS))) as changelog:
+        spans = {p: _span(log, changelog, scratch, p, made_of) for p in range(partitions)}
+    for partition, span in spans.items():
+        watch(Progress(partition, span.start, span.end))
+    return spans
+
+
+def _span(log: Source, changelog: Source, scratch: Path, partition: int, made_of: bytes) -> Span:
     """From where to where a partition is to be folded. What another log or other rules have left
     behind in its scratch space is thrown away."""
     before = Scratch(scratch, partition)
@@ -189,35 +187,32 @@ def _span(
         before = Scratch(scratch, partition)
     with closing(before):
         before.write_note(MADE_OF, made_of)
-        end = _bounds(settings, settings.topics.log, partition).end
+        end = log.bounds(partition).end
         # An interrupted rebuild may have cut off what says it.
-        said = _nodes_came_to(settings, partition) or int(before.note(UP_TO) or end)
+        said = _nodes_came_to(changelog, partition) or int(before.note(UP_TO) or end)
         end = min(end, said)
         before.write_note(UP_TO, b"%d" % end)
         position = before.windows.get(POSITION_KEY)
-    start = 0 if position is None else int(position) + 1
-    watch(Progress(partition, start, end))
-    return Span(start, end)
+    return Span(0 if position is None else int(position) + 1, end)
 
 
-def _nodes_came_to(settings: StreamSettings, partition: int) -> int | None:
+def _nodes_came_to(changelog: Source, partition: int) -> int | None:
     """The offset behind the last event that the changelogs have, as the newest position row says;
     None where there is none."""
-    with closing(Source(settings.librdkafka(), settings.topics.changelog(WINDOWS))) as changelog:
-        start, end = changelog.bounds(partition)
-        back = ROWS_LOOKED_BACK
-        while True:
-            first = max(start, end - back)
-            position = None
-            for piece in changelog.pieces(partition, first, end):
-                for row in piece.records:
-                    if row.key == POSITION_KEY:
-                        position = row.value
-            if position is not None:
-                return int(position) + 1
-            if first == start:
-                return None
-            back *= 10
+    start, end = changelog.bounds(partition)
+    back = ROWS_LOOKED_BACK
+    while True:
+        first = max(start, end - back)
+        position = None
+        for piece in changelog.pieces(partition, first, end):
+            for row in piece.records:
+                if row.key == POSITION_KEY:
+                    position = row.value
+        if position is not None:
+            return int(position) + 1
+        if first == start:
+            return None
+        back *= 10
 
 
 def _written(
@@ -227,8 +222,8 @@ def _written(
     with closing(Scratch(scratch, partition)) as folded:
         if folded.note(WRITTEN) == _state(settings, folded):
             return 0
-        changelogs = [settings.topics.changelog(table) for table in (WINDOWS, TAILS)]
-        cut(AdminClient(dict(settings.librdkafka())), changelogs, partition, writer)  # 3
+        admin = AdminClient(dict(settings.librdkafka()))
+        cut(admin, _changelogs(settings), partition, writer)  # 3
         rows = _write(settings, folded, writer)  # 4
         folded.write_note(WRITTEN, _state(settings, folded))
         return rows
@@ -236,11 +231,13 @@ def _written(
 
 def _state(settings: StreamSettings, folded: Scratch) -> bytes:
     """Changes with whatever anybody writes to the changelogs, and with what is folded."""
-    windows, tails = (
-        _bounds(settings, settings.topics.changelog(table), folded.partition).end
-        for table in (WINDOWS, TAILS)
-    )
+    windows, tails = (_end(settings, topic, folded.partition) for topic in _changelogs(settings))
     return b"%b %d %d" % (folded.windows.get(POSITION_KEY) or b"-", windows, tails)
+
+
+def _end(settings: StreamSettings, topic: str, partition: int) -> int:
+    with closing(Source(settings.librdkafka(), topic)) as source:
+        return source.bounds(partition).end
 
 
 def _write(settings: StreamSettings, folded: Scratch, writer: TransactionWriter) -> int:

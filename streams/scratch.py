@@ -10,7 +10,7 @@ from rocksdict import Options, Rdict, WriteBatch
 
 from schemas.topics import TAILS, WINDOWS
 from streams.tables.lane import Flight
-from streams.tables.overlay import Overlay, Writes
+from streams.tables.overlay import Overlay, fill
 
 OFFSET_KEY: Final = b"\0scratch"
 """A key that no row has."""
@@ -36,7 +36,7 @@ class Scratch:
         batch = WriteBatch(raw_mode=True)
         for table, writes in ((TAILS, flight.tails), (WINDOWS, flight.windows)):
             batch.set_default_column_family(self._db.get_column_family_handle(table))
-            _fill(batch, writes)
+            fill(batch, writes)
         self._db.write(batch)
         self.tails.landed()
         self.windows.landed()
@@ -66,11 +66,3 @@ def _options() -> Options:
     options.create_if_missing(True)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     return options
-
-
-def _fill(batch: WriteBatch, writes: Writes) -> None:
-    for key, value in writes.items():
-        if value is None:
-            batch.delete(key)
-        else:
-            batch.put(key, value)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from schemas.topics import Topics, TopicShape, topic_shapes
 from streams.group import is_left_by_all
-from streams.progress import Progress, Watch, unwatched
+from streams.progress import Progress, Span, Watch, unwatched
 from streams.retold import Count, Retelling
 from streams.settings import KafkaConfig, StreamSettings
 from streams.tables.source import Source
@@ -51,11 +51,6 @@ class Replayed(NamedTuple):
     unreadable: int
     strays: int
     watermarks: int
-
-
-class _Span(NamedTuple):
-    start: int
-    end: int
 
 
 def replay(
@@ -106,7 +101,7 @@ class _Telling(NamedTuple):
     name: str
     retelling: Retelling
 
-    def tell(self, partition: int, span: _Span, watch: Watch) -> Count:
+    def tell(self, partition: int, span: Span, watch: Watch) -> Count:
         """All records of a span, one transaction for each piece that is read."""
         count = Count()
         for piece in self.source.pieces(partition, span.start, span.end):
@@ -169,7 +164,7 @@ def _done(target: Target, kafka: KafkaConfig, shape: TopicShape, name: str) -> d
         ) from None
 
 
-def _span(source: Source, partition: int, wanted: Wanted, done: int) -> _Span:
+def _span(source: Source, partition: int, wanted: Wanted, done: int) -> Span:
     """What is left to be told of a partition."""
     start, end = source.bounds(partition)
     if wanted.from_ms is not None:
@@ -182,7 +177,7 @@ def _span(source: Source, partition: int, wanted: Wanted, done: int) -> _Span:
     if wanted.until_ms is not None:
         end = source.offset_at(partition, wanted.until_ms)
     start = max(start, done)
-    return _Span(start, max(start, end))
+    return Span(start, max(start, end))
 
 
 def _check_that_nobody_runs(settings: StreamSettings, kafka: KafkaConfig, log: TopicShape) -> None:
@@ -191,7 +186,7 @@ def _check_that_nobody_runs(settings: StreamSettings, kafka: KafkaConfig, log: T
         raise CannotReplay(f"a node runs on {log.name}; stop every node there, then replay again")
 
 
-def _replayed(partition: int, span: _Span, count: Count) -> Replayed:
+def _replayed(partition: int, span: Span, count: Count) -> Replayed:
     return Replayed(
         partition,
         span.start,

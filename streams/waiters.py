@@ -91,13 +91,8 @@ class Waiters:
 
     def give_up_all_but(self, partitions: Collection[int]) -> None:
         """These partitions are ours now; requests that wait for another one have to ask again."""
-        for partition in [p for p in self._answers if p not in partitions]:
-            for waiting in self._answers.pop(partition).values():
-                for future in waiting.futures:
-                    if not future.done():
-                        future.set_exception(
-                            Moved(
-                                "the context moved to another node; ask again with the same "
-                                "Idempotency-Key"
-                            )
-                        )
+        gone = [self._answers.pop(p) for p in list(self._answers) if p not in partitions]
+        moved = "the context moved to another node; ask again with the same Idempotency-Key"
+        for future in [f for answers in gone for w in answers.values() for f in w.futures]:
+            if not future.done():
+                future.set_exception(Moved(moved))

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from schemas.topics import TAILS, WINDOWS
 from streams.core.rows import POSITION_KEY
+from streams.group import STARTING
 from streams.metrics import Metrics
 from streams.settings import StreamSettings
 from streams.tables.lane import Flight, Lane
@@ -39,13 +40,11 @@ of one row or of two hundred, and no answer waits for it. An idle lane flushes a
 
 OUTAGE: Final = (
     *MOVING,
+    *STARTING,
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._TIMED_OUT,
     KafkaError._TRANSPORT,
     KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
 )
 """What is heard where a broker is away, or has just taken over."""
 RETRY_S: Final = 0.5

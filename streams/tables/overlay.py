@@ -70,11 +70,7 @@ class Overlay:
     def store(self, changelog_offset: int) -> None:
         """Write the flight to RocksDB together with the changelog offset that it has reached."""
         batch = WriteBatch(raw_mode=True)
-        for key, value in self._flying.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
+        fill(batch, self._flying)
         batch.put(self._offset_key, b"%d" % changelog_offset)
         self._db.write(batch)
         self.landed()
@@ -94,3 +90,12 @@ class Overlay:
         """
         rows = cast(Iterator[tuple[bytes, bytes]], self._db.snapshot().items())
         return ((k, v) for k, v in rows if k != self._offset_key)
+
+
+def fill(batch: WriteBatch, writes: Writes) -> None:
+    """Put rows, and their deletions, into a batch."""
+    for key, value in writes.items():
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
