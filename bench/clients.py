@@ -43,24 +43,42 @@ class Answers(Struct, frozen=True):
     ended: float
 
 
-class _Client(asyncio.Protocol):
-    """One connection. `times` gets the seconds that each answer took."""
+class Connection(asyncio.Protocol):
+    """Sends the next request when it is told to. `sent`: when that was."""
 
-    def __init__(self, requests: Iterator[bytes], begin: float, times: list[float]) -> None:
+    def __init__(self, requests: Iterator[bytes]) -> None:
         self._requests = requests
-        self._begin = begin
-        self._times = times
-        self._sent = 0.0
-        self._transport: asyncio.WriteTransport
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.WriteTransport
+        self.parser: httptools.HttpResponseParser
+        self.sent = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the methods, not the classes.
-        self._transport = cast(asyncio.WriteTransport, transport)
-        self._send()
+        self.transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
+        self.parser.feed_data(data)
+
+    def send(self) -> None:
+        """The next request; the parser tells us of its answer."""
+        self.parser = httptools.HttpResponseParser(self)
+        request = next(self._requests)
+        self.sent = time.perf_counter()
+        self.transport.write(request)
+
+
+class _Client(Connection):
+    """`times` gets the seconds that each answer took."""
+
+    def __init__(self, requests: Iterator[bytes], begin: float, times: list[float]) -> None:
+        super().__init__(requests)
+        self._begin = begin
+        self._times = times
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.send()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._fail("the connection was closed")
@@ -68,18 +86,12 @@ class _Client(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Called by the parser."""
         now = time.perf_counter()
-        if self._parser.get_status_code() != 201:
-            self._fail(f"an append was answered with {self._parser.get_status_code()}")
+        if self.parser.get_status_code() != 201:
+            self._fail(f"an append was answered with {self.parser.get_status_code()}")
             return
-        if self._sent >= self._begin:
-            self._times.append(now - self._sent)
-        self._send()
-
-    def _send(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        request = next(self._requests)
-        self._sent = time.perf_counter()
-        self._transport.write(request)
+        if self.sent >= self._begin:
+            self._times.append(now - self.sent)
+        self.send()
 
     def _fail(self, why: str) -> None:
         if not self.failed.done():

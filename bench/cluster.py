@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bench.messages import PARTITIONS
-from bench.servers import HOST, QuietNode, running
+from bench.servers import HOST, QuietNode, node_at, running
 from bench.watching import until
 from rewindow.embedded.datafolder import DataFolder
 from rewindow.embedded.jars import class_path
@@ -52,19 +52,11 @@ def clustered(path: Path, *, brokers: int, nodes: int) -> Iterator[Cluster]:
 
 
 def _node(folder: DataFolder, kafkas: list[Kafka], postgres: Postgres, number: int) -> QuietNode:
-    port = free_port()
-    url = f"http://{HOST}:{port}"
-    told = {
-        "REWINDOW_KAFKA": ",".join(one.address for one in kafkas),
-        "REWINDOW_POSTGRES": postgres.url,
-        "REWINDOW_HOST": HOST,
-        "REWINDOW_PORT": str(port),
-        "REWINDOW_URL": url,
-        "REWINDOW_NODE_ID": f"node-{number}",
-        "REWINDOW_PARTITIONS": str(PARTITIONS),
-        "REWINDOW_REPLICATION": str(replication_of(len(kafkas))),
-    }
-    return QuietNode(f"node-{number}", url, folder, told=told)
+    name, replication = f"node-{number}", replication_of(len(kafkas))
+    told = {"REWINDOW_NODE_ID": name, "REWINDOW_REPLICATION": str(replication)}
+    addresses = ",".join(one.address for one in kafkas)
+    url = f"http://{HOST}:{free_port()}"
+    return node_at(url, name, folder, addresses, postgres.url, **told)
 
 
 def all_serve(nodes: list[QuietNode]) -> None:

@@ -7,15 +7,13 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import cycle
-from typing import cast
 from urllib.parse import urlsplit
 
-import httptools
 import uvloop
 from msgspec import Struct
 
 from bench.child import answer, told
-from bench.clients import requests_of
+from bench.clients import Connection, requests_of
 from bench.results import percentile
 
 LIMIT_S = 30.0
@@ -57,21 +55,15 @@ class _Seen:
         self.refused: list[float] = []
 
 
-class _Client(asyncio.Protocol):
-    """One connection, which sends when `due` and when it has the answer to the last one."""
+class _Client(Connection):
+    """Sends when `due` and when it has the answer to the last one."""
 
     def __init__(self, requests: Iterator[bytes], seen: _Seen) -> None:
-        self._requests = requests
+        super().__init__(requests)
         self._seen = seen
-        self._sent = 0.0
         self._retry_after = False
-        self._transport: asyncio.WriteTransport
         self.at_rest = asyncio.Event()
         self.at_rest.set()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports have the methods, not the classes.
-        self._transport = cast(asyncio.WriteTransport, transport)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._seen.otherwise += 1
@@ -79,17 +71,12 @@ class _Client(asyncio.Protocol):
 
     def due(self) -> None:
         """Send the next request, if the last one is answered."""
-        if not self.at_rest.is_set() or self._transport.is_closing():
+        if not self.at_rest.is_set() or self.transport.is_closing():
             return
         self.at_rest.clear()
-        self._parser = httptools.HttpResponseParser(self)
         self._retry_after = False
         self._seen.sent += 1
-        self._sent = time.perf_counter()
-        self._transport.write(next(self._requests))
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
+        self.send()
 
     def on_header(self, name: bytes, _value: bytes) -> None:
         """Called by the parser."""
@@ -97,9 +84,9 @@ class _Client(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
-        took_s = time.perf_counter() - self._sent
+        took_s = time.perf_counter() - self.sent
         self.at_rest.set()
-        status = self._parser.get_status_code()
+        status = self.parser.get_status_code()
         if status == 201:
             self._seen.taken.append(took_s)
         elif status in (429, 503) and self._retry_after:

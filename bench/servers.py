@@ -40,6 +40,26 @@ class QuietNode(Node):
             asked.close()
 
 
+def node_at(
+    url: str, name: str, folder: DataFolder, kafka: str, postgres: str | None, **told: str
+) -> QuietNode:
+    """A node that is not started yet. `told`: more of its environment."""
+    return QuietNode(
+        name,
+        url,
+        folder,
+        told={
+            "REWINDOW_KAFKA": kafka,
+            "REWINDOW_POSTGRES": postgres,
+            "REWINDOW_HOST": HOST,
+            "REWINDOW_PORT": str(urlsplit(url).port),
+            "REWINDOW_URL": url,
+            "REWINDOW_PARTITIONS": str(PARTITIONS),
+            **told,
+        },
+    )
+
+
 class Servers:
     """`kafka` is where clients connect; `broker_pid` for those who watch its CPU."""
 
@@ -56,17 +76,9 @@ class Servers:
         another `name` it has another, empty disk."""
         url = f"http://{HOST}:{free_port()}"
         postgres = None if self._postgres is None else self._database(self._postgres.url, prefix)
-        told = {
-            "REWINDOW_KAFKA": self.kafka,
-            "REWINDOW_POSTGRES": postgres,
-            "REWINDOW_HOST": HOST,
-            "REWINDOW_PORT": str(urlsplit(url).port),
-            "REWINDOW_URL": url,
-            "REWINDOW_NODE_ID": "node-1",
-            "REWINDOW_PREFIX": prefix,
-            "REWINDOW_PARTITIONS": str(PARTITIONS),
-        }
-        return QuietNode(name or f"{prefix}-node", url, self.folder, told=told)
+        told = {"REWINDOW_NODE_ID": "node-1", "REWINDOW_PREFIX": prefix}
+        kafka = self.kafka
+        return node_at(url, name or f"{prefix}-node", self.folder, kafka, postgres, **told)
 
     def _database(self, url: str, name: str) -> str:
         with psycopg.connect(url, autocommit=True) as admin:

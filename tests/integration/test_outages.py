@@ -8,8 +8,8 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL
 
@@ -52,6 +52,17 @@ class Supervised(LiveNode):
     def over(self) -> None:
         """It may end now."""
         self._over = True
+
+
+@asynccontextmanager
+async def written_to(node: LiveNode) -> AsyncIterator[Writers]:
+    """By writers who have some promises already, and end when everything is acknowledged."""
+    writers = Writers(node.url, CONTEXTS, per_context=2)
+    writing = asyncio.create_task(writers.run())
+    await writers.reach(60)
+    yield writers
+    writers.finish()
+    await writing
 
 
 @contextmanager
@@ -111,17 +122,13 @@ async def test_a_broker_that_is_away_is_waited_for(
         own_database(postgres_url) as database,
         supervised(Supervised(folder, own_kafka.address, database)) as node,
     ):
-        writers = Writers(node.url, CONTEXTS, per_context=2)
-        writing = asyncio.create_task(writers.run())
-        await writers.reach(60)
-        await asyncio.to_thread(kill, own_kafka)
-        async with httpx.AsyncClient(base_url=node.url, timeout=30) as client:
-            await without_a_broker(Context(client, CONTEXTS[0]))
-        await asyncio.to_thread(own_kafka.start)
-        await asyncio.to_thread(own_kafka.wait_ready)
-        await writers.reach(len(writers.promises) + 60)
-        writers.finish()
-        await writing
+        async with written_to(node) as writers:
+            await asyncio.to_thread(kill, own_kafka)
+            async with httpx.AsyncClient(base_url=node.url, timeout=30) as client:
+                await without_a_broker(Context(client, CONTEXTS[0]))
+            await asyncio.to_thread(own_kafka.start)
+            await asyncio.to_thread(own_kafka.wait_ready)
+            await writers.reach(len(writers.promises) + 60)
         await all_is_kept(node, writers)
         assert node.deaths == 0
 
@@ -155,15 +162,11 @@ async def test_while_postgres_is_away_nobody_notices(
     folder: Path, kafka: str, own_postgres: Postgres
 ) -> None:
     with supervised(Supervised(folder, kafka, own_postgres.url)) as node:
-        writers = Writers(node.url, CONTEXTS, per_context=2)
-        writing = asyncio.create_task(writers.run())
-        await writers.reach(60)
-        await asyncio.to_thread(kill, own_postgres)
-        await writes_go_on(node, writers)
-        await asyncio.to_thread(own_postgres.start)
-        await asyncio.to_thread(own_postgres.wait_ready)
-        writers.finish()
-        await writing
+        async with written_to(node) as writers:
+            await asyncio.to_thread(kill, own_postgres)
+            await writes_go_on(node, writers)
+            await asyncio.to_thread(own_postgres.start)
+            await asyncio.to_thread(own_postgres.wait_ready)
         assert writers.retries == 0
         await all_is_kept(node, writers)
         assert node.deaths == 0
@@ -213,18 +216,14 @@ async def test_a_full_disk_is_survived(small_disk: Path, kafka: str, postgres_ur
         own_database(postgres_url) as database,
         supervised(Supervised(small_disk, kafka, database)) as node,
     ):
-        writers = Writers(node.url, CONTEXTS, per_context=2)
-        writing = asyncio.create_task(writers.run())
-        await writers.reach(60)
-        ballast = node.disk / "ballast"
-        await asyncio.to_thread(fill, ballast)
+        async with written_to(node) as writers:
+            ballast = node.disk / "ballast"
+            await asyncio.to_thread(fill, ballast)
 
-        await much_is_said(node)
-        assert "No space left" in node.said()
-        ballast.unlink()
-        await writers.reach(len(writers.promises) + 60)
-        writers.finish()
-        await writing
+            await much_is_said(node)
+            assert "No space left" in node.said()
+            ballast.unlink()
+            await writers.reach(len(writers.promises) + 60)
         await all_is_kept(node, writers)
 
 

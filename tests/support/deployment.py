@@ -1,8 +1,7 @@
 """A deployment of its own on the shared broker: its topics, what lies in them, and what should."""
 
 import json
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from streams.settings import StreamSettings
 from streams.tables.digest import Digest, digest_of
 from streams.topics import prepare_topics
 from tests.support.fold import World
-from tests.support.wait import ASK_AGAIN_S, until
+from tests.support.wait import until, until_it_holds
 
 PATIENCE_S = 20
 MARKERS_S = 10.0
@@ -243,12 +242,13 @@ class Deployment:
             assert found == expected.digest, f"{found} is not {expected.digest}"
             assert self.facts(partition) == expected.facts
 
-        _soon(check)
+        # A broker that is busy confirms before the markers are there.
+        until_it_holds(check, deadline_s=MARKERS_S)
 
     def is_exact(self, digests: Iterable[Digest]) -> None:
         """Assert that tables, changelogs, facts and dead letters are what the log says."""
         for digest in digests:
-            _soon(partial(self._check_exact, digest))
+            until_it_holds(partial(self._check_exact, digest), deadline_s=MARKERS_S)
 
     def _check_exact(self, digest: Digest) -> None:
         expected = self.expected(digest.partition)
@@ -257,25 +257,6 @@ class Deployment:
         assert self.facts(digest.partition) == expected.facts
         dead = self.dead(digest.partition)
         assert [int(_header(record, "offset")) for record in dead] == expected.dead
-
-
-def _soon(check: Callable[[], None]) -> None:
-    """What is committed is seen when the markers are there, which a broker that is busy writes
-    later than it says so."""
-
-    def holds() -> bool:
-        try:
-            check()
-        except AssertionError:
-            return False
-        return True
-
-    deadline = time.monotonic() + MARKERS_S
-    while not holds():
-        if time.monotonic() > deadline:
-            return check()
-        time.sleep(ASK_AGAIN_S)
-    return None
 
 
 def _published(value: bytes) -> Published:

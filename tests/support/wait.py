@@ -23,6 +23,24 @@ def until(predicate: Callable[[], T], what: str = "", *, deadline_s: float = PAT
     return value
 
 
+def until_it_holds(check: Callable[[], None], *, deadline_s: float = PATIENCE_S) -> None:
+    """Wait until the assertions of `check` hold. Raises the one that fails after the deadline."""
+
+    def holds() -> bool:
+        try:
+            check()
+        except AssertionError:
+            return False
+        return True
+
+    end = time.monotonic() + deadline_s
+    while not holds():
+        if time.monotonic() > end:
+            return check()
+        time.sleep(ASK_AGAIN_S)
+    return None
+
+
 async def until_async(
     predicate: Callable[[], Awaitable[T]], what: str = "", *, deadline_s: float = PATIENCE_S
 ) -> T:
