@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from rewindow.up import PAUSE_LAST_S, _pause_s
-from tests.support.processes import family, gone
+from tests.support.processes import family, gone, made_by
 from tests.support.running_up import RunningUp
 from tests.support.wait import until
 
@@ -106,12 +106,7 @@ def test_a_postgres_that_dies_comes_back_with_its_rows(up: RunningUp) -> None:
     url = up.endpoints()["postgres"]
     with psycopg.connect(url) as connection:
         connection.execute("create table kept as select 42 as n")
-    (server,) = (
-        child
-        for child, name in family(up.process.pid).items()
-        if name == "postgres"
-        and Path(f"/proc/{child}/stat").read_text().split()[3] == str(up.process.pid)
-    )
+    (server,) = made_by(up.process.pid, "postgres")
     os.kill(server, signal.SIGKILL)
     until(lambda: gone(server), "it is dead")
 

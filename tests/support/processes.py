@@ -1,5 +1,7 @@
 """Processes, seen from outside."""
 
+from contextlib import suppress
+
 import psutil
 
 
@@ -12,5 +14,18 @@ def gone(pid: int) -> bool:
 
 
 def family(pid: int) -> dict[int, str]:
-    """What it made, and what those made: process id → name."""
-    return {child.pid: child.name() for child in psutil.Process(pid).children(recursive=True)}
+    """What it made, and what those made, as far as it lives: process id → name."""
+    found = {}
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found[child.pid] = child.name()
+    return found
+
+
+def made_by(pid: int, name: str) -> list[int]:
+    """The processes of this name that it made itself."""
+    found = []
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess):
+            found += [child.pid] if child.name() == name else []
+    return found
