@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
@@ -48,8 +49,7 @@ class RawPath:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
         if scope["type"] in ("http", "websocket") and scope.get("raw_path") is not None:
-            path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
-            scope = scope | {"path": path}
+            scope["path"] = scope["raw_path"].partition(b"?")[0].decode("latin-1")
         await self._app(scope, receive, send)
 
 
@@ -60,6 +60,10 @@ class Api(FastAPI):
     def __init__(self, around: Callable[[ASGI], ASGI]) -> None:
         super().__init__(openapi_url=None, redirect_slashes=False)
         self._around = around
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request. FastAPI's own way asks for its telemetry first, each time."""
+        await Starlette.__call__(self, scope, receive, send)
 
     def build_middleware_stack(self) -> ASGI:
         """Called by Starlette when the first request comes."""

@@ -2,7 +2,6 @@
 
 from typing import Final, assert_never
 
-from api.observing import TRAIL
 from api.problems import Decided, not_found
 from schemas.events import EventData, LogEvent
 from streams.core.head import Head
@@ -19,6 +18,7 @@ from streams.core.outcome import (
     Unread,
 )
 from streams.store import Answered, Store, Unavailable
+from streams.trail import TRAIL
 
 SOURCE: Final = "/rewindow/http"
 

@@ -81,8 +81,8 @@ class Neighbours:
 
 
 def has(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bool:
-    """Whether there is such a header."""
-    return any(key.lower() == name for key, _ in headers)
+    """Whether there is such a header; names are in lower case, as ASGI has them."""
+    return name in (key for key, _ in headers)
 
 
 def target(url: str, scope: Any) -> URL:

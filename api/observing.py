@@ -1,20 +1,20 @@
 """What is seen of every request: an id that goes with it, its time, its errors, its span."""
 
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterable
-from contextvars import ContextVar
+from functools import cache
 from typing import Any, Final
 
 from opentelemetry.trace import Span, StatusCode
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from structlog.contextvars import bound_contextvars
 
 from api.problems import PROBLEM, Decided, Problem, response_to
 from api.requests import READS
-from schemas.trail import NO_TRAIL, Trail, is_request_id, is_traceparent
+from schemas.trail import Trail, is_request_id, is_traceparent
 from streams.metrics import Metrics
 from streams.tracing import TRACING_OFF, Tracing, traceparent_of
+from streams.trail import TRAIL
 
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -23,9 +23,6 @@ TRACEPARENT: Final = b"traceparent"
 APPENDS: Final = "/v1/contexts/{id}/messages"
 STARTS: Final = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 SWITCHED: Final = 101
-
-TRAIL: Final[ContextVar[Trail]] = ContextVar("trail", default=NO_TRAIL)
-"""What the events of the request at hand are to carry."""
 
 
 class Observed:
@@ -45,6 +42,9 @@ class Observed:
         self._app = app
         self._paths = {r.endpoint: r.path for r in routes if isinstance(r, Route | WebSocketRoute)}
         self._metrics = metrics
+        # Looking a label up anew each time costs more than counting.
+        self._requests = cache(lambda route, status: metrics.requests.labels(route, str(status)))
+        self._read_duration = cache(metrics.read_duration.labels)
         self._tracing = tracing
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -59,8 +59,7 @@ class Observed:
         answer = _Answer(send, request_id)
         token = TRAIL.set(Trail(request_id, traceparent))
         try:
-            with bound_contextvars(request_id=request_id):
-                await self._answered(scope, receive, answer)
+            await self._answered(scope, receive, answer)
         finally:
             TRAIL.reset(token)
             route = self._paths.get(scope.get("endpoint"), "")
@@ -81,14 +80,14 @@ class Observed:
 
     def _count(self, scope: Any, route: str, status: int, seconds: float) -> None:
         """`route`: the path's template; empty where no route has this path."""
-        self._metrics.requests.labels(route or "other", str(status)).inc()
+        self._requests(route or "other", status).inc()
         problem: Problem | None = scope.get(PROBLEM)
         if problem is not None and not isinstance(problem, Decided):
             self._metrics.refused.labels(problem.code).inc()
         if scope["type"] != "http" or not route.startswith("/v1"):
             return
         if scope["method"] in READS:
-            self._metrics.read_duration.labels(route).observe(seconds)
+            self._read_duration(route).observe(seconds)
         elif scope["method"] == "POST" and route == APPENDS:
             self._metrics.append_duration.observe(seconds)
 
@@ -121,7 +120,7 @@ def _given(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str | None]:
             found[name].append(value.decode("latin-1"))
     ids, parents = found[REQUEST_ID], found[TRACEPARENT]
     return (
-        ids[0] if len(ids) == 1 and is_request_id(ids[0]) else uuid.uuid4().hex,
+        ids[0] if len(ids) == 1 and is_request_id(ids[0]) else secrets.token_hex(16),
         parents[0] if len(parents) == 1 and is_traceparent(parents[0]) else None,
     )
 

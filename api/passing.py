@@ -16,12 +16,13 @@ from starlette.websockets import WebSocket
 from api.attempts import Answer, Body, until_either
 from api.bridge import bridged
 from api.neighbours import HOP_BY_HOP, PASSED_ON, Neighbours, has, passed_on, target
-from api.observing import REQUEST_ID, TRAIL
+from api.observing import REQUEST_ID
 from api.problems import Problem, response_to
-from api.requests import IDEMPOTENCY_KEY, READS, context_id_of, new_idempotency_key
-from api.routing import CONTEXTS
+from api.requests import READS, context_id_of, new_idempotency_key
+from api.routing import CONTEXTS, KEY_HEADER
 from schemas.limits import RECORD_BYTES_MAX
 from streams.store import Moved, Store
+from streams.trail import TRAIL
 
 log = structlog.get_logger()
 
@@ -157,6 +158,5 @@ def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 def _give_key(scope: Any) -> None:
     """A write without a key gets one here, so that every try of it is the same write. In place:
     whoever stands around us looks into the scope afterwards."""
-    key = IDEMPOTENCY_KEY.lower().encode()
-    if scope["method"] not in READS and not has(scope["headers"], key):
-        scope["headers"] = [*scope["headers"], (key, new_idempotency_key().encode())]
+    if scope["method"] not in READS and not has(scope["headers"], KEY_HEADER):
+        scope["headers"] = [*scope["headers"], (KEY_HEADER, new_idempotency_key().encode())]

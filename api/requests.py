@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-import uuid
+import secrets
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Final, TypeVar, overload
 from urllib.parse import unquote_to_bytes
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from api.problems import Problem, invalid
 from schemas.ids import problem_of_context_id, problem_of_event_id
@@ -27,6 +28,9 @@ READ_AT_ONCE_BYTES_MAX: Final = 64 << 10
 """A larger body is read in a thread: 4 MiB of brackets would hold up everybody for half a second
 (measured with CPython 3.11)."""
 
+IDS_KNOWN_MAX: Final = 4096
+"""Ids that are remembered as they stood in a path: each request asks twice."""
+
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -36,6 +40,7 @@ def context_id(request: HTTPConnection) -> str:
     return context_id_of(request.path_params["id"])
 
 
+@lru_cache(maxsize=IDS_KNOWN_MAX)
 def context_id_of(path: str) -> str:
     """The id that a piece of a path stands for. Raises `Problem`."""
     sent = path.encode("latin-1")
@@ -52,7 +57,7 @@ def context_id_of(path: str) -> str:
 
 def idempotency_key(request: Request) -> str:
     """The client's key, or a new one."""
-    keys = request.headers.getlist(IDEMPOTENCY_KEY)
+    keys = _headers(request, IDEMPOTENCY_KEY)
     if not keys:
         return new_idempotency_key()
     if len(keys) > 1:
@@ -75,11 +80,13 @@ def key_to_give_back(request: Request) -> str:
 
 def new_idempotency_key() -> str:
     """A key that nobody has used."""
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def check_query(request: HTTPConnection, known: Collection[str]) -> None:
     """Refuse a parameter that the route does not know: a slip of the pen would go unnoticed."""
+    if not request.scope["query_string"]:
+        return
     seen = set()
     for name, _ in request.query_params.multi_items():
         if name not in known:
@@ -155,17 +162,27 @@ async def body(request: Request, read: Callable[[bytes], T]) -> T:
 
 async def _whole_body(request: Request) -> bytes:
     """Reading stops where the body becomes too large, whatever its headers say."""
-    declared = request.headers.get("Content-Length", "")
-    if declared.isdecimal() and int(declared[:18]) > REQUEST_BYTES_MAX:
-        raise _too_large()
+    for declared in _headers(request, "Content-Length"):
+        if declared.isdecimal() and int(declared[:18]) > REQUEST_BYTES_MAX:
+            raise _too_large()
     chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
         if size > REQUEST_BYTES_MAX:
             raise _too_large()
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _headers(request: Request, name: str) -> list[str]:
+    """The values of a header. Starlette's own way there copies all of them first."""
+    wanted = name.lower().encode()
+    return [value.decode("latin-1") for key, value in request.scope["headers"] if key == wanted]
 
 
 def _too_large() -> Problem:

@@ -13,6 +13,8 @@ from api.requests import IDEMPOTENCY_KEY, check_query, idempotency_key, new_idem
 CONTEXTS: Final = "/v1/contexts/"
 """What the path of every context begins with; its id comes next, as it was sent."""
 
+KEY_HEADER: Final = IDEMPOTENCY_KEY.lower().encode()
+
 Handler = Callable[[Request], Awaitable[Response]]
 Writer = Callable[[Request, str], Awaitable[Response]]
 
@@ -55,7 +57,7 @@ def writes(handler: Writer) -> Handler:
             key, response = new_idempotency_key(), response_to(exc)
         else:
             response = await _answer(request, key, handler)
-        response.headers[IDEMPOTENCY_KEY] = key
+        response.raw_headers.append((KEY_HEADER, key.encode("latin-1")))
         return response
 
     return route

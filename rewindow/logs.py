@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from structlog.typing import EventDict, Processor
 
 from rewindow.settings import read_settings
+from streams.trail import TRAIL
 
 REPEATED_EVERY_S: Final = 30.0
 COMPLAINTS_MAX: Final = 1000
@@ -64,7 +65,7 @@ def configure_logs(settings: LogSettings | None = None) -> None:
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     terminal = sys.stderr.isatty()
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        with_request,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
     ]
@@ -101,6 +102,12 @@ def _for_people(terminal: bool) -> list[Processor]:
 
 def _as_json() -> list[Processor]:
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def with_request(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """The request that is being answered, where there is one, whoever speaks."""
+    line.setdefault("request_id", TRAIL.get().request_id)
+    return line
 
 
 def _tidy(_logger: object, _method: str, line: EventDict) -> EventDict:

@@ -187,6 +187,9 @@ def _server(
             log_level="warning",
             access_log=False,
             lifespan="off",
+            # Who asks is of interest only where it is counted by address.
+            proxy_headers=settings.rate_limit is not None,
+            server_header=False,
             # Clients of live streams have little to say.
             ws="websockets-sansio",
             ws_max_size=WORD_BYTES_MAX,

@@ -131,6 +131,7 @@ class Streams:
 
     def _wire(self) -> None:
         faust_seams.install()
+        faust_seams.leave_out(self._app, self._folded_to)
         # Faust opens the tables in the order of their making: the last one hands over.
         self._tails.on_owned = self._owned
         self._app.on_partitions_revoked.connect(self._revoked, weak=False)
@@ -150,6 +151,10 @@ class Streams:
         except Exception as exc:
             self._fail(exc)
             await asyncio.Event().wait()
+
+    def _folded_to(self, tp: TP) -> int:
+        lane = self._journal.lanes.get(tp.partition) if tp.topic == self._topics.log else None
+        return 0 if lane is None else lane.next
 
     def _fold_written(self, records: Sequence[Record]) -> None:
         try:

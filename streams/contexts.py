@@ -92,15 +92,15 @@ class Contexts:
         except Unavailable:
             future.cancel()
             raise
-        try:
-            async with asyncio.timeout(self._settings.write_timeout_s):
-                # The next event under this id is not to get the answer to this one.
-                return await asyncio.shield(future)
-        except TimeoutError:
+        # Whatever becomes of whoever waits, the future stays in its place: the next event under
+        # this id is not to get the answer to this one.
+        await asyncio.wait((future,), timeout=self._settings.write_timeout_s)
+        if not future.done():
             raise Unavailable(
                 f"no answer within {self._settings.write_timeout_s:g} s; the event may be written: "
                 "ask again with the same Idempotency-Key"
-            ) from None
+            )
+        return future.result()
 
     def _check_that_it_keeps_up(self, lane: Lane) -> None:
         """What would not be answered in time is better not written: its retries would make the log

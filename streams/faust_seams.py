@@ -8,8 +8,10 @@ import inspect
 import math
 import time
 import types
-from collections.abc import Coroutine, Generator, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 import aiokafka
@@ -21,6 +23,7 @@ from aiokafka.consumer import consumer, fetcher, group_coordinator
 from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest
 from faust.stores import rocksdb
 from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, EventT, StreamT
 from mode import Service
@@ -31,6 +34,7 @@ log = structlog.get_logger()
 FETCH_WAIT_MS = 25
 FETCH_BYTES_MIN = 32 << 10
 NAP_S = 0.02
+_offset = attrgetter("offset")
 STILL_A_MEMBER: Final = (errors.NoError.errno, errors.RebalanceInProgressError.errno)
 
 
@@ -157,7 +161,8 @@ async def _wait_next_records(
         self.not_waiting_next_records.set()
         active = self._get_active_partitions()
         if active:
-            return await self._getmany(active_partitions=active, timeout=timeout), active
+            records = await self._getmany(active_partitions=active, timeout=timeout)
+            return _unfolded(self.app, records), active
         await self.sleep(NAP_S)
         return {}, active
     finally:
@@ -170,6 +175,25 @@ async def _start_tables(self: Any) -> None:
     if not self.should_stop:
         await self._update_channels()
         await self.recovery.start()
+
+
+def _nothing_to_recover(_self: Any) -> bool:
+    """Tables are restored before Faust looks (`streams.tables.restore`). Then it compares how far
+    they are with where the changelogs end, and where the fold has gone on meanwhile, it would read
+    our newest rows once more, and put older heads over newer ones (Recovery.need_recovery,
+    0.15.3)."""
+    return False
+
+
+def _unfolded(app: Any, records: dict[TP, list[Any]]) -> dict[TP, list[Any]]:
+    """What the fold does not have yet. What this node wrote is folded long before it comes by here,
+    and for each record Faust would make a message and an event, wake the agent, and so on: some
+    60 µs of the 80 that a record costs in Faust."""
+    return {
+        tp: fresh
+        for tp, found in records.items()
+        if (fresh := found[bisect_left(found, app.folded_to(tp), key=_offset) :])
+    }
 
 
 def _collect_no_garbage() -> int:
@@ -228,12 +252,19 @@ def install() -> None:
     fetcher.PartitionRecords = _ReadableRecords
     consumer.GroupCoordinator = _Coordinator
     TableManager.on_start = _start_tables  # type: ignore[method-assign]
+    Recovery.need_recovery = _nothing_to_recover  # type: ignore[method-assign, assignment]
     stores: Any = rocksdb
     stores.gc = types.SimpleNamespace(collect=_collect_no_garbage)
     module: Any = driver
     module.aiokafka.AIOKafkaConsumer = _CommittedReader
     module.Consumer._wait_next_records = _wait_next_records
     module.Consumer.wait_first = _wait_first
+
+
+def leave_out(app: faust.App, folded_to: Callable[[TP], int]) -> None:
+    """Have records below these offsets thrown away as they come in (see `_unfolded`)."""
+    told: Any = app
+    told.folded_to = folded_to
 
 
 def arrivals(stream: StreamT[Any]) -> asyncio.Queue[EventT[Any]]:

@@ -23,7 +23,7 @@ def fold_record(lane: Lane, record: Record, measures: Measures) -> FoldedRecord 
     assert record.offset >= lane.next, "records are folded in order, each once"
     lane.next = record.offset + 1
     try:
-        event = decode_event(record.key, record.value)
+        event = record.event or decode_event(record.key, record.value)
     except Unreadable as exc:
         return exc
     at = At(record.offset, record.timestamp_ms)

@@ -33,8 +33,8 @@ class Waiters:
         which they were expected, which is the order in which they were written.
 
         So a future keeps its place until the answer comes, also when nobody waits for it any more:
-        `asyncio.shield` it. Only one that is cancelled, or fails, because its event never reached
-        the log leaves its place to the next.
+        wait for it with `asyncio.wait`. Only one that is cancelled, or fails, because its event
+        never reached the log leaves its place to the next.
         """
         loop = asyncio.get_running_loop()
         key = (context_id, event_id)

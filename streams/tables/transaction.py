@@ -1,6 +1,7 @@
 """One partition's transactional producer. Opening it fences whoever owned the partition before."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -90,8 +91,14 @@ class TransactionWriter:
             # A partition keeps its order, so that the last row's offset is the highest.
             self._queue(topic, messages[:-1])
             self._one(Outbound(topic, messages[-1]["key"], messages[-1]["value"], {}), confirmed)
+        plain: defaultdict[str, list[dict[str, bytes | None]]] = defaultdict(list)
         for record in outbound:
-            self._one(record, None)
+            if record.headers:
+                self._one(record, None)
+            else:
+                plain[record.topic].append({"key": record.key, "value": record.value})
+        for topic, messages in plain.items():
+            self._queue(topic, messages)
         return last
 
     def _queue(self, topic: str, messages: list[dict[str, bytes | None]]) -> None:

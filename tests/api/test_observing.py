@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from api.access import AccessRules
 from api.app import make_api
+from rewindow.logs import with_request
 from schemas.trail import Trail
 from tests.api.conftest import four_bytes_a_token
 from tests.support.asgi import send
@@ -134,7 +134,7 @@ async def test_what_is_logged_meanwhile_has_the_id_and_nothing_after(
     context: Context, store: MemoryStore
 ) -> None:
     store.outage = RuntimeError("a bug")
-    with capture_logs(processors=[merge_contextvars]) as logged:
+    with capture_logs(processors=[with_request]) as logged:
         await context.client.get(context.path, headers=ID)
         structlog.get_logger().info("later")
     assert [line.get("request_id") for line in logged] == ["r-1", None]

@@ -23,15 +23,17 @@ Line = dict[str, Any]
 
 SAYS = """
 import logging, warnings, structlog
-from structlog.contextvars import bound_contextvars
 from rewindow.logs import configure_logs
+from schemas.trail import Trail
+from streams.trail import TRAIL
 configure_logs()
 log = structlog.get_logger()
 log.debug("a detail")
 log.info("said", context_id="a person\\n", seq=None, offset=7)
-with bound_contextvars(request_id="r-1"):
-    log.warning("in a request")
-    logging.getLogger("library").warning("so %s", "it is")
+token = TRAIL.set(Trail("r-1", None))
+log.warning("in a request")
+logging.getLogger("library").warning("so %s", "it is")
+TRAIL.reset(token)
 logging.getLogger("library").info("chatter")
 try:
     secret = "geheim"

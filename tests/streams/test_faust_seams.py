@@ -22,6 +22,7 @@ from aiokafka.protocol.group import HeartbeatRequest
 from confluent_kafka import Consumer, TopicPartition
 from faust.stores import rocksdb
 from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 from faust.transport import consumer as transport
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -29,6 +30,7 @@ from rocksdict import DbClosedError, Rdict
 
 from streams import faust_seams
 from streams.app import Streams
+from streams.log_writer import partition_of
 from streams.tables.table import JournaledTable
 from tests.support.deployment import Deployment
 from tests.support.fold import append, messages
@@ -135,6 +137,8 @@ class Waiting:
 
     def __init__(self, active: set[TP]) -> None:
         self.active = active
+        self.app = SimpleNamespace(folded_to=lambda tp: 5 if tp.topic == "t" else 0)
+        self.found: dict[TP, list[Any]] = {}
         self.did: list[tuple[Any, ...]] = []
         self.not_waiting_next_records = asyncio.Event()
 
@@ -149,7 +153,7 @@ class Waiting:
 
     async def _getmany(self, *, active_partitions: set[TP], timeout: float) -> dict[TP, list[Any]]:  # noqa: ASYNC109
         self.did.append(("fetch", timeout))
-        return {tp: [] for tp in active_partitions}
+        return {tp: found for tp, found in self.found.items() if tp in active_partitions}
 
 
 @on_the_nodes_loop
@@ -167,8 +171,47 @@ async def test_it_fetches_when_it_may_and_waits_for_the_flow() -> None:
     tp = TP("t", 0)
     waiting = Waiting({tp})
     waiting.flow_active = False
-    assert await faust_seams._wait_next_records(waiting, 1.5) == ({tp: []}, {tp})
+    assert await faust_seams._wait_next_records(waiting, 1.5) == ({}, {tp})
     assert waiting.did == [("wait", "the event"), ("fetch", 1.5)]
+
+
+async def test_what_is_folded_is_left_out_of_what_it_fetched() -> None:
+    log, old, other = TP("t", 0), TP("t", 1), TP("u", 0)
+    waiting = Waiting({log, old, other})
+    records = [SimpleNamespace(offset=offset) for offset in (3, 4, 6, 7)]
+    waiting.found = {log: records, old: records[:2], other: records}
+    found, _ = await faust_seams._wait_next_records(waiting, 1.5)
+    assert found == {log: records[2:], other: records}
+
+
+@on_the_nodes_loop
+async def test_what_is_folded_is_known_to_it(streams: Streams, deployment: Deployment) -> None:
+    app: Any = streams._app
+    await streams.contexts.ask(append(*messages(1)))
+    log = TP(deployment.topics.log, partition_of("c", 2))
+    assert app.folded_to(log) == deployment.end(log.partition)
+    assert app.folded_to(TP("another", log.partition)) == 0
+    assert app.folded_to(TP(log.topic, 99)) == 0
+
+
+@on_the_nodes_loop
+async def test_faust_recovers_nothing_however_far_the_changelogs_have_gone_on(
+    streams: Streams,
+) -> None:
+    """The fold goes on as soon as tables are restored, before Faust looks whether they are: it
+    would put older rows over newer ones."""
+    recovery: Any = streams._app.tables.recovery
+    tp = TP(streams._windows.changelog, 0)
+    assert tp in recovery.active_tps
+    recovery.active_highwaters[tp] = recovery.active_offsets[tp] + 1_000
+    assert Recovery.active_remaining_total(recovery) >= 1_000, "there would be something to do"
+    assert not recovery.need_recovery()
+    assert "if self.need_recovery():" in inspect.getsource(inspect.getmodule(Recovery) or Recovery)
+
+
+def test_no_recovery_writes_to_a_table(table: JournaledTable) -> None:
+    with pytest.raises(TypeError, match="not by Faust's recovery"):
+        table.apply_changelog_batch([])
 
 
 # -- streams and offsets ---------------------------------------------------------------------------
@@ -205,7 +248,7 @@ async def test_records_come_with_the_brokers_clock_and_their_bytes(
     deployment.write_bytes((b"\xff", b"\0\xff"), (None, None))
     await folded(streams, deployment)
     written = deployment.read(deployment.topics.log)[-2:]
-    assert [tuple(record) for record in found] == [
+    assert [tuple(record[:5]) for record in found] == [
         (0, record.offset(), record.timestamp()[1], record.key(), record.value())
         for record in written
     ]

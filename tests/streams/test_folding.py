@@ -68,6 +68,13 @@ def test_a_head_never_comes_before_the_rows_that_it_counts(lane: Lane) -> None:
     assert next(iter(flight.windows)) == b"c"
 
 
+def test_an_event_that_this_process_wrote_is_not_read_again(lane: Lane) -> None:
+    event = append(*messages(1, 2))
+    done = fold_record(lane, Record(0, 0, NOW_MS, b"c", b"unread", event), measures)
+    assert isinstance(done, FoldedRecord)
+    assert [folded.outcome for folded in done.results] == [Appended(1, 2, 1, (1, 2))]
+
+
 def test_one_watermark_speaks_of_many_contexts(lane: Lane) -> None:
     for name in ("c", "d"):
         taken(lane, append(*messages(9000, 1), context=name))

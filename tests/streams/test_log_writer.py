@@ -1,11 +1,12 @@
 """Events reach the log under the partition that every Kafka client takes, or the asker is told."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from schemas.codec import decode_event
 from streams import log_writer
@@ -25,13 +26,13 @@ def written() -> list[Record]:
     return []
 
 
-@pytest.fixture
-def writer(deployment: Deployment, written: list[Record]) -> Iterator[LogWriter]:
+@pytest_asyncio.fixture
+async def writer(deployment: Deployment, written: list[Record]) -> AsyncIterator[LogWriter]:
     writer = LogWriter(
         deployment.kafka, deployment.topics.log, timeout_s=10, on_written=written.extend
     )
     yield writer
-    writer.close()
+    await asyncio.to_thread(writer.close)
 
 
 def nothing(records: Sequence[Record]) -> None:
@@ -65,9 +66,28 @@ async def test_what_is_written_is_told_of_as_every_reader_gets_it(
 
     await until_async(told, "all is told of")
     assert written == [
-        Record(0, found.offset(), found.timestamp()[1], found.key(), found.value())
+        Record(
+            0,
+            found.offset(),
+            found.timestamp()[1],
+            found.key(),
+            found.value(),
+            decode_event(found.key(), found.value()),
+        )
         for found in deployment.read(deployment.topics.log)
     ]
+
+
+async def test_what_waited_behind_one_that_never_arrived_is_told_of_too() -> None:
+    writer = LogWriter(NO_BROKER, "log", timeout_s=0.2, on_written=nothing)
+    first, second = never(), never()
+    for future in (first, second):
+        writer.write(append(), 0, future)
+    with pytest.raises(Unavailable, match="did not take the event"):
+        await first
+    with pytest.raises(Unavailable, match="was not written"):
+        await second
+    await asyncio.to_thread(writer.close)
 
 
 async def test_the_largest_request_fits(writer: LogWriter, deployment: Deployment) -> None:
