@@ -38,7 +38,6 @@ from streams.waiters import Waiters
 log = structlog.get_logger()
 
 COMMIT_PERIOD_S: Final = 1.0
-ARRIVALS_QUEUED_MAX: Final = 1024
 STOP_S: Final = 15
 
 
@@ -131,7 +130,7 @@ class Streams:
 
     def _wire(self) -> None:
         faust_seams.install()
-        faust_seams.leave_out(self._app, self._folded_to)
+        faust_seams.take_whole(self._app, self._topics.log, self._fold.arrive)
         # Faust opens the tables in the order of their making: the last one hands over.
         self._tails.on_owned = self._owned
         self._app.on_partitions_revoked.connect(self._revoked, weak=False)
@@ -144,17 +143,13 @@ class Streams:
         )
         self._app.agent(topic, name="fold")(self._run_fold)
 
-    async def _run_fold(self, stream: StreamT[Any]) -> None:
-        """Faust acks the event of an agent that raised, and goes on; so nothing gets out."""
+    async def _run_fold(self, _stream: StreamT[Any]) -> None:
+        """Faust starts an agent that raised anew, and goes on; so nothing gets out."""
         try:
-            await self._fold.run(stream)
+            await self._fold.run()
         except Exception as exc:
             self._fail(exc)
             await asyncio.Event().wait()
-
-    def _folded_to(self, tp: TP) -> int:
-        lane = self._journal.lanes.get(tp.partition) if tp.topic == self._topics.log else None
-        return 0 if lane is None else lane.next
 
     def _fold_written(self, records: Sequence[Record]) -> None:
         try:
@@ -349,7 +344,6 @@ def _faust_app(settings: StreamSettings) -> faust.App:
         # So long all others wait for a member that is busy with what it was assigned before.
         broker_rebalance_timeout=2 * settings.session_timeout_s,
         broker_request_timeout=90,
-        stream_buffer_maxsize=ARRIVALS_QUEUED_MAX,
         stream_wait_empty=False,
         key_serializer="raw",
         value_serializer="raw",

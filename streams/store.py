@@ -62,7 +62,11 @@ class Store(Protocol):
     """One node's view of the contexts that it owns. Every method may raise `Unavailable`."""
 
     async def ask(self, event: LogEvent) -> Answered:
-        """Append an event to the log and wait for what the fold makes of it."""
+        """Append an event to the log and wait for what the fold makes of it.
+
+        Its data are sound (`schemas.codec.sound_data`): they are folded as they are here, and have
+        to be what every reader of the log gets.
+        """
 
     async def head(self, context_id: str) -> Head | None:
         """The newest head of a context, None where there is no such context."""

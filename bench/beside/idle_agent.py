@@ -1,8 +1,8 @@
-"""A Faust agent, Faust as it is shipped, that drains its queue as the node's does, and does nothing
-with what it gets."""
+"""A Faust agent, Faust as it is shipped, that drains its queue, 500 events at a time, and does
+nothing with what it gets."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import faust
 import uvloop
@@ -12,8 +12,8 @@ from bench.beside.drained import Backlog, Drained, Progress
 from bench.beside.faust_app import run_agent
 from bench.child import told
 from bench.messages import PARTITIONS
-from streams import faust_seams
-from streams.agents.fold import ARRIVALS_MAX
+
+ARRIVALS_MAX: Final = 500
 
 
 def main() -> None:
@@ -23,7 +23,8 @@ def main() -> None:
 
     def make(app: faust.App, done: asyncio.Future[Drained]) -> None:
         async def agent(stream: StreamT[Any]) -> None:
-            queue = faust_seams.arrivals(stream)
+            channel: Any = stream.channel
+            queue = channel.queue
             counts = False
             while True:
                 events = [await queue.get()]

@@ -6,14 +6,13 @@ that every record is folded once, whatever happens around it.
 
 import asyncio
 import logging
+import math
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaException
-from faust.types import EventT, StreamT
 
 from schemas.codec import Unreadable, encode_fact, type_of
 from schemas.limits import LOG_RECORD_BYTES_MAX
@@ -24,7 +23,6 @@ from schemas.topics import (
     HEADER_TOPIC,
     Topics,
 )
-from streams import faust_seams
 from streams.core.outcome import Appended
 from streams.core.policies import Measures
 from streams.folding import FoldedRecord, fold_record
@@ -40,8 +38,8 @@ from streams.waiters import Waiters
 
 log = structlog.get_logger()
 
-ARRIVALS_MAX: Final = 500
-"""Records taken from Faust's queue at once."""
+ARRIVALS_MAX: Final = 4
+"""Fetches that wait to be folded; of one partition each, and of 500 records at most."""
 SLICE_S: Final = 0.01
 """The fold works this long before everything else on the loop gets its turn."""
 RETRY_S: Final = 1.0
@@ -74,19 +72,28 @@ class FoldAgent:
         # It has to be asked for: where structlog was never set up, every level is enabled.
         self._says_each = log.get_effective_level() == logging.DEBUG
         self._slice_ends = 0.0
+        self._arrived: asyncio.Queue[Sequence[Record]] = asyncio.Queue(ARRIVALS_MAX)
 
-    async def run(self, stream: StreamT[Any]) -> None:
-        """Fold whatever is there, without waiting for a batch to fill. Never returns."""
-        queue = faust_seams.arrivals(stream)
+    async def run(self) -> None:
+        """Fold what arrives. Never returns."""
         while True:
-            await self._journal.room()
-            events = [await queue.get()]
-            while len(events) < ARRIVALS_MAX and not queue.empty():
-                events.append(queue.get_nowait())
-            for partition, records in _by_partition(events).items():
-                lane = self._journal.lanes.get(partition)
-                if lane is not None:
-                    await self._take(lane, records)
+            records = await self._arrived.get()
+            lane = self._journal.lanes.get(records[0].partition)
+            if lane is not None:
+                await self._take(lane, records)
+
+    async def arrive(self, partition: int, found: Sequence[Any]) -> None:
+        """Take what Faust's consumer has fetched of a partition, but for what is folded already.
+        Waits while enough of it waits here."""
+        lane = self._journal.lanes.get(partition)
+        first = math.inf if lane is None else lane.next
+        records = [
+            Record(partition, r.offset, r.timestamp, r.key, r.value)
+            for r in found
+            if r.offset >= first
+        ]
+        if records:
+            await self._arrived.put(records)
 
     def written(self, records: Sequence[Record]) -> None:
         """Fold what this node wrote itself, as soon as the broker has it: whoever waits for it need
@@ -109,6 +116,8 @@ class FoldAgent:
     async def _take(self, lane: Lane, records: Iterable[Record]) -> None:
         async with lane.turn:
             for record in records:
+                if not self._journal.has_room:
+                    await self._journal.room()
                 if record.offset > lane.next:
                     await self._fill(lane, record.offset)
                 if not self._journal.holds(lane):
@@ -116,7 +125,8 @@ class FoldAgent:
                 if record.offset == lane.next:
                     self._fold(lane, record)
                     await self._breathe()
-            self._fold_written(lane)
+            if self._journal.holds(lane):
+                self._fold_written(lane)
 
     def _fold_written(self, lane: Lane) -> None:
         written = lane.written
@@ -225,14 +235,3 @@ def _say(record: Record, done: FoldedRecord) -> None:
             partition=record.partition,
             offset=record.offset,
         )
-
-
-def _by_partition(events: Iterable[EventT[Any]]) -> dict[int, list[Record]]:
-    """Faust's events as records, each partition's in the order of their arrival."""
-    found: defaultdict[int, list[Record]] = defaultdict(list)
-    for event in events:
-        m = event.message
-        # Faust turns the broker's milliseconds into seconds.
-        timestamp_ms = round((m.timestamp or 0) * 1000)
-        found[m.partition].append(Record(m.partition, m.offset, timestamp_ms, m.key, m.value))
-    return found

@@ -1,5 +1,6 @@
 """Bytes to events: any bytes give an event or the reason why not, and any event can be folded."""
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,13 +10,14 @@ from schemas.codec import (
     decode_fact,
     encode_event,
     encode_fact,
+    sound_data,
 )
-from schemas.events import LogEvent
+from schemas.events import EventData, LogEvent
 from schemas.limits import REASON_CHARS_MAX, RECORD_BYTES_MAX
 from streams.core.head import decode_head, encode_head
 from streams.core.rows import answer_of, answer_row, message_of, shown_row
 from tests.support.fold import World
-from tests.support.strategies import events, json_texts, logs, mutated_records
+from tests.support.strategies import event_data, events, json_texts, logs, mutated_records
 
 
 def _read(key: bytes | None, value: bytes | None) -> LogEvent | None:
@@ -62,6 +64,15 @@ def test_events_come_back_as_they_were(event: LogEvent) -> None:
     value = encode_event(event)
     assert decode_event(event.subject.encode(), value) == event
     assert encode_event(decode_event(event.subject.encode(), value)) == value
+
+
+@given(data=event_data())
+def test_sound_data_are_what_every_reader_gets(data: EventData) -> None:
+    """To the byte: whoever wrote an event may fold it without reading it again."""
+    event = LogEvent("e", "c", "/tests", sound_data(data))
+    read = decode_event(b"c", encode_event(event))
+    assert read == event
+    assert msgspec.json.encode(read.data) == msgspec.json.encode(event.data)
 
 
 @given(log=logs())

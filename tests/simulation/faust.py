@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.faust_seams import Arrive
 from tests.simulation.disk import OFFSET_KEY, Db
 
 SESSION_OVER: Final = 1.01
@@ -159,7 +160,8 @@ class App:
         self._on_revoked: Callable[[], Awaitable[None]]
         self._run_agent: Callable[[Any], Coroutine[Any, Any, None]]
         self._called = asyncio.Event()
-        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[int, list[Any]]] = asyncio.Queue()
+        self.taken_whole: dict[str, Arrive]
         self.fed: dict[int, int] = {}
         self._running: list[asyncio.Task[None]] = []
 
@@ -184,9 +186,9 @@ class App:
         """There is nothing to prepare."""
 
     async def start(self) -> None:
-        stream = SimpleNamespace(channel=SimpleNamespace(queue=self._queue))
         self._running = [
-            asyncio.create_task(self._run_agent(stream)),
+            asyncio.create_task(self._run_agent(None)),
+            asyncio.create_task(self._hand_over()),
             asyncio.create_task(self._attend()),
         ]
         self.member_id = f"{self.name} {self.process.number}"
@@ -218,6 +220,11 @@ class App:
     @property
     def expelled(self) -> bool:
         return self.group.members.get(self.name) is not self
+
+    async def _hand_over(self) -> None:
+        (arrive,) = self.taken_whole.values()
+        while True:
+            await arrive(*await self._queue.get())
 
     async def _attend(self) -> None:
         try:
@@ -300,13 +307,11 @@ class App:
                     random.shuffle(found)
                 case 3:
                     found = found + log.read(random.randrange(reached), 3)[0]
-        for offset, entry in found:
-            message = SimpleNamespace(
-                partition=partition,
-                offset=offset,
-                timestamp=entry.timestamp_ms / 1000,
-                key=entry.key,
-                value=entry.value,
+        records = [
+            SimpleNamespace(
+                offset=offset, timestamp=entry.timestamp_ms, key=entry.key, value=entry.value
             )
-            self.process.loop.call_soon(self._queue.put_nowait, SimpleNamespace(message=message))
+            for offset, entry in found
+        ]
+        self.process.loop.call_soon(self._queue.put_nowait, (partition, records))
         return bool(found)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
-from schemas.codec import encode_event
+from schemas.codec import encode_event, sound_data
 from schemas.events import (
     NULL,
     ContextConfigured,
@@ -68,7 +68,7 @@ class User:
         self._asked = -1
         self._asking: Process | None = None
         self._events = [
-            LogEvent(f"{context_id}-{n}", context_id, "/users", something(world.random))
+            LogEvent(f"{context_id}-{n}", context_id, "/users", sound_data(something(world.random)))
             for n in range(events)
         ]
 

@@ -30,7 +30,6 @@ from rocksdict import DbClosedError, Rdict
 
 from streams import faust_seams
 from streams.app import Streams
-from streams.log_writer import partition_of
 from streams.tables.table import JournaledTable
 from tests.support.deployment import Deployment
 from tests.support.fold import append, messages
@@ -137,8 +136,11 @@ class Waiting:
 
     def __init__(self, active: set[TP]) -> None:
         self.active = active
-        self.app = SimpleNamespace(folded_to=lambda tp: 5 if tp.topic == "t" else 0)
+        self.app = SimpleNamespace(taken_whole={"t": self._take})
         self.found: dict[TP, list[Any]] = {}
+        self.took: list[tuple[int, list[Any]]] = []
+        self.room: asyncio.Event | None = None
+        self.suspend_flow = asyncio.Event()
         self.did: list[tuple[Any, ...]] = []
         self.not_waiting_next_records = asyncio.Event()
 
@@ -147,6 +149,14 @@ class Waiting:
 
     async def sleep(self, seconds: float) -> None:
         self.did.append(("sleep", seconds))
+
+    async def wait_first(self, *waited: Any) -> Any:
+        return await faust_seams._wait_first(mode.Service(), *waited)
+
+    async def _take(self, partition: int, found: list[Any]) -> None:
+        self.took.append((partition, found))
+        if self.room is not None:
+            await self.room.wait()
 
     def _get_active_partitions(self) -> set[TP]:
         return self.active
@@ -160,7 +170,7 @@ class Waiting:
 async def test_while_every_partition_is_paused_it_naps_for_a_moment(streams: Streams) -> None:
     waiting = Waiting(set())
     for name in vars(Waiting):
-        assert name.startswith("__") or hasattr(streams._app.consumer, name)
+        assert name.startswith("__") or name == "_take" or hasattr(streams._app.consumer, name)
     assert hasattr(streams._app.consumer, "not_waiting_next_records")
     assert await faust_seams._wait_next_records(waiting, 1.0) == ({}, set())
     assert waiting.did == [("sleep", faust_seams.NAP_S)]
@@ -175,23 +185,29 @@ async def test_it_fetches_when_it_may_and_waits_for_the_flow() -> None:
     assert waiting.did == [("wait", "the event"), ("fetch", 1.5)]
 
 
-async def test_what_is_folded_is_left_out_of_what_it_fetched() -> None:
-    log, old, other = TP("t", 0), TP("t", 1), TP("u", 0)
-    waiting = Waiting({log, old, other})
-    records = [SimpleNamespace(offset=offset) for offset in (3, 4, 6, 7)]
-    waiting.found = {log: records, old: records[:2], other: records}
+async def test_what_somebody_takes_whole_does_not_go_faust_s_way() -> None:
+    log, other = TP("t", 0), TP("u", 0)
+    waiting = Waiting({log, other})
+    records = [SimpleNamespace(offset=offset) for offset in (3, 4, 6)]
+    waiting.found = {log: records, other: records}
     found, _ = await faust_seams._wait_next_records(waiting, 1.5)
-    assert found == {log: records[2:], other: records}
+    assert found == {other: records}
+    assert waiting.took == [(0, records)]
 
 
-@on_the_nodes_loop
-async def test_what_is_folded_is_known_to_it(streams: Streams, deployment: Deployment) -> None:
-    app: Any = streams._app
-    await streams.contexts.ask(append(*messages(1)))
-    log = TP(deployment.topics.log, partition_of("c", 2))
-    assert app.folded_to(log) == deployment.end(log.partition)
-    assert app.folded_to(TP("another", log.partition)) == 0
-    assert app.folded_to(TP(log.topic, 99)) == 0
+async def test_a_rebalance_does_not_wait_for_whoever_takes_it() -> None:
+    log = TP("t", 0)
+    waiting = Waiting({log})
+    waiting.found = {log: [SimpleNamespace(offset=3)]}
+    waiting.room = asyncio.Event()
+    fetching = asyncio.create_task(faust_seams._wait_next_records(waiting, 1.5))
+
+    async def asked() -> bool:
+        return bool(waiting.took)
+
+    await until_async(asked, "it waits for room")
+    waiting.suspend_flow.set()
+    assert await fetching == ({}, {log})
 
 
 @on_the_nodes_loop
@@ -215,21 +231,6 @@ def test_no_recovery_writes_to_a_table(table: JournaledTable) -> None:
 
 
 # -- streams and offsets ---------------------------------------------------------------------------
-
-
-@on_the_nodes_loop
-async def test_what_faust_delivers_lies_in_the_queue_of_the_channel(
-    streams: Streams, deployment: Deployment
-) -> None:
-    topic = streams._app.topic("arrivals", key_serializer="raw", value_serializer="raw")
-    stream = topic.stream()
-    queue = faust_seams.arrivals(stream)
-    assert queue.empty()
-    channel: Any = stream.channel
-    await channel.put("an event")
-    assert not queue.empty()
-    assert queue.get_nowait() == "an event"
-    assert asyncio.iscoroutinefunction(queue.get)
 
 
 @on_the_nodes_loop

@@ -4,11 +4,10 @@ Faust's part is played by the test: it says which partitions are owned, and deli
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from confluent_kafka import Message
 from rocksdict import Options, Rdict
@@ -96,7 +95,7 @@ class Tables:
             encodings.measure,
             self.metrics,
         )
-        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._delivering: list[asyncio.Task[None]] = []
         self._running: asyncio.Task[None] | None = None
 
     async def own(self, *partitions: int) -> Lane:
@@ -111,17 +110,19 @@ class Tables:
     def deliver(self, *records: Message) -> None:
         """Records come out of Faust, in this order."""
         if self._running is None:
-            stream: Any = SimpleNamespace(channel=SimpleNamespace(queue=self._queue))
-            self._running = asyncio.create_task(self.agent.run(stream))
+            self._running = asyncio.create_task(self.agent.run())
+        self._delivering.append(asyncio.create_task(self._arrive(records)))
+
+    async def _arrive(self, records: Sequence[Message]) -> None:
         for record in records:
-            self._queue.put_nowait(SimpleNamespace(message=_as_faust_has_it(record)))
+            await self.agent.arrive(record.partition(), [_as_aiokafka_has_it(record)])
 
     def wrote(self, *records: Message) -> None:
         """This node wrote these records, and the broker has them."""
         self.agent.written(
             [
-                Record(m.partition, m.offset, round(1000 * m.timestamp), m.key, m.value)
-                for m in map(_as_faust_has_it, records)
+                Record(m.partition, m.offset, m.timestamp, m.key, m.value)
+                for m in map(_as_aiokafka_has_it, records)
             ]
         )
 
@@ -151,9 +152,10 @@ class Tables:
         return digest_of(partition, lane.windows.rows_stored(), lane.tails.rows_stored())
 
     async def close(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        running = [task for task in (self._running, *self._delivering) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         await self.journal.settled()
         self.journal.forget()
         for table in (self.windows, self.tails):
@@ -171,11 +173,11 @@ async def tables_of(deployment: Deployment, folder: Path) -> AsyncIterator[Table
         await tables.close()
 
 
-def _as_faust_has_it(record: Message) -> SimpleNamespace:
+def _as_aiokafka_has_it(record: Message) -> SimpleNamespace:
     return SimpleNamespace(
         partition=record.partition(),
         offset=record.offset(),
-        timestamp=record.timestamp()[1] / 1000,
+        timestamp=record.timestamp()[1],
         key=record.key(),
         value=record.value(),
     )
