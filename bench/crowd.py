@@ -13,7 +13,7 @@ import uvloop
 from msgspec import Struct
 
 from bench.child import answer, told
-from bench.clients import Connection, requests_of
+from bench.clients import Connection, Request, requests_of
 from bench.results import percentile
 
 LIMIT_S = 30.0
@@ -58,10 +58,9 @@ class _Seen:
 class _Client(Connection):
     """Sends when `due` and when it has the answer to the last one."""
 
-    def __init__(self, requests: Iterator[bytes], seen: _Seen) -> None:
+    def __init__(self, requests: Iterator[Request], seen: _Seen) -> None:
         super().__init__(requests)
         self._seen = seen
-        self._retry_after = False
         self.at_rest = asyncio.Event()
         self.at_rest.set()
 
@@ -74,22 +73,15 @@ class _Client(Connection):
         if not self.at_rest.is_set() or self.transport.is_closing():
             return
         self.at_rest.clear()
-        self._retry_after = False
         self._seen.sent += 1
         self.send()
 
-    def on_header(self, name: bytes, _value: bytes) -> None:
-        """Called by the parser."""
-        self._retry_after |= name.lower() == b"retry-after"
-
-    def on_message_complete(self) -> None:
-        """Called by the parser."""
+    def answered(self, status: int, head: bytes) -> None:
         took_s = time.perf_counter() - self.sent
         self.at_rest.set()
-        status = self.parser.get_status_code()
         if status == 201:
             self._seen.taken.append(took_s)
-        elif status in (429, 503) and self._retry_after:
+        elif status in (429, 503) and b"\r\nretry-after:" in head.lower():
             self._seen.refused.append(took_s)
         else:
             self._seen.otherwise += 1

@@ -15,9 +15,9 @@ class Http:
     def __init__(self, url: str) -> None:
         self._connection = HTTPConnection(urlsplit(url).netloc, timeout=30)
 
-    def put(self, context_id: str) -> None:
-        """Make a context with the defaults."""
-        self._asked("PUT", f"/v1/contexts/{context_id}", b"{}", 201)
+    def put(self, context_id: str, settings: bytes = b"{}") -> None:
+        """Make a context, with the defaults where its settings leave something out."""
+        self._asked("PUT", f"/v1/contexts/{context_id}", settings, 201)
 
     def get(self, context_id: str) -> dict[str, Any]:
         """What is known of a context."""
@@ -25,6 +25,10 @@ class Http:
             self._asked("GET", f"/v1/contexts/{context_id}", None, 200)
         )
         return known
+
+    def read(self, context_id: str, path: str) -> bytes:
+        """What is below a context."""
+        return self._asked("GET", f"/v1/contexts/{context_id}/{path}", None, 200)
 
     def append(self, context_id: str, body: bytes) -> None:
         """One message."""

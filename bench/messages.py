@@ -1,16 +1,10 @@
 """Messages of 1 KB, made of words by a seeded die: the same bytes in every run."""
 
 import random
-from collections.abc import Iterator
-from itertools import cycle, islice
+from functools import cache
 from typing import Final
 
 import msgspec
-from msgspec import Raw
-
-from schemas.codec import encode_event
-from schemas.events import LogEvent, Message, MessageAppended
-from streams.log_writer import partition_of
 
 TEXT_BYTES: Final = 1024
 TEXTS: Final = 256
@@ -28,11 +22,12 @@ _PROSE: Final = (
 )
 
 
-def texts() -> list[str]:
+@cache
+def texts() -> tuple[str, ...]:
     """Different texts of `TEXT_BYTES` each."""
     die = random.Random(20)
     words = _PROSE.split()
-    return [_text(die, words) for _ in range(TEXTS)]
+    return tuple(_text(die, words) for _ in range(TEXTS))
 
 
 def contexts(number: int) -> list[str]:
@@ -40,32 +35,11 @@ def contexts(number: int) -> list[str]:
     return [f"bench-{i:04}" for i in range(number)]
 
 
-def bodies() -> list[bytes]:
+@cache
+def bodies() -> tuple[bytes, ...]:
     """Bodies of POST messages, one message each."""
     parts = ([{"type": "text", "text": text}] for text in texts())
-    return [msgspec.json.encode({"message": {"role": "user", "parts": one}}) for one in parts]
-
-
-def records(
-    context_ids: list[str],
-    events: int,
-    *,
-    messages: int = 1,
-    tokens: int | None = None,
-    first: int = 0,
-) -> Iterator[tuple[int, bytes, bytes]]:
-    """Events as (partition, key, value), each with so many messages, in turn for each context.
-
-    `tokens`: the sender's own count of each message; without it the fold counts. `first` is the
-    number of the first event; the numbers make the ids.
-    """
-    parts = [Raw(msgspec.json.encode([{"type": "text", "text": text}])) for text in texts()]
-    endless = cycle(Message("user", one, tokens) for one in parts)
-    for number in range(first, first + events):
-        context_id = context_ids[number % len(context_ids)]
-        data = MessageAppended(tuple(islice(endless, messages)))
-        value = encode_event(LogEvent(f"event-{number}", context_id, "/bench", data))
-        yield partition_of(context_id, PARTITIONS), context_id.encode(), value
+    return tuple(msgspec.json.encode({"message": {"role": "user", "parts": one}}) for one in parts)
 
 
 def _text(die: random.Random, words: list[str]) -> str:

@@ -48,13 +48,26 @@ class Table(Struct, frozen=True):
     rows: list[Row]
 
 
+class Chart(Struct, frozen=True):
+    """Lines of one thing, `y`, over another one, `x`: for each variant the points. Both axes are
+    logarithmic, but y where it is `flat`: that one goes up from 0."""
+
+    title: str
+    x: str
+    y: str
+    lines: dict[str, list[tuple[float, Figure]]]
+    flat: bool = False
+
+
 class Aim(Struct, frozen=True):
-    """`most` turns the aim round: what was got must not exceed what was wanted."""
+    """`most` turns the aim round: what was got must not exceed what was wanted. `goal`: the number
+    of the goal in docs/performance.md that it is a part of."""
 
     what: str
     wanted: float
     got: float
     most: bool = False
+    goal: int | None = None
 
     @property
     def met(self) -> bool:
@@ -68,6 +81,7 @@ class Outcome(Struct, frozen=True):
     timed: str
     tables: list[Table]
     aims: list[Aim]
+    charts: list[Chart] = []
 
 
 class JobResult(Struct, frozen=True):

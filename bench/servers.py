@@ -22,6 +22,7 @@ S = TypeVar("S", bound=Server)
 
 HOST: Final = "127.0.0.1"
 ASK_S: Final = 2.0
+OWN: Final = ""
 
 
 class QuietNode(Node):
@@ -69,18 +70,25 @@ class Servers:
         self.broker_pid = kafka.pid
         self.data = folder.path / "kafka" / "data"
         self.folder = folder
+        self.postgres_pid = None if postgres is None else postgres.pid
         self._postgres = postgres
 
-    def new_node(self, prefix: str, *, name: str | None = None) -> QuietNode:
-        """A node that is not started yet. Its archive is a database of the deployment's own; with
-        another `name` it has another, empty disk."""
+    def new_node(
+        self, prefix: str, *, name: str | None = None, archive: str | None = OWN
+    ) -> QuietNode:
+        """A node that is not started yet. Its archive is a database of the deployment's own, or the
+        one of that name, or none; with another `name` it has another, empty disk."""
         url = f"http://{HOST}:{free_port()}"
-        postgres = None if self._postgres is None else self._database(self._postgres.url, prefix)
+        archive = None if self._postgres is None else archive
+        postgres = None if archive is None else self.database(archive or prefix)
         told = {"REWINDOW_NODE_ID": "node-1", "REWINDOW_PREFIX": prefix}
         kafka = self.kafka
         return node_at(url, name or f"{prefix}-node", self.folder, kafka, postgres, **told)
 
-    def _database(self, url: str, name: str) -> str:
+    def database(self, name: str) -> str:
+        """Where the database of that name is, which is made the first time."""
+        assert self._postgres is not None, "there is a Postgres"
+        url = self._postgres.url
         with psycopg.connect(url, autocommit=True) as admin:
             known = admin.execute("select 1 from pg_database where datname = %s", (name,))
             if known.fetchone() is None:

@@ -14,6 +14,7 @@ from streams.core.rows import POSITION_KEY
 
 STILL_S: Final = 60.0
 LOOK_AGAIN_S: Final = 0.1
+AT_ONCE_S: Final = 0.05
 
 
 class Span(NamedTuple):
@@ -49,24 +50,36 @@ def folded(address: str, topics: Topics, ends: dict[int, int]) -> Span:
     return Span(first.at, max(done.values()), sum(ends.values()) - first.next)
 
 
+class Archived(NamedTuple):
+    """`begun` and `ended`: when the first batch was told of, and the last one, as times of the day
+    by the broker's clock. `with_first`: messages of the first one."""
+
+    begun: float
+    ended: float
+    with_first: int
+    messages: int
+
+
 def await_archived(
     node: Server, address: str, topics: Topics, starts: dict[int, int], messages: int
-) -> float:
+) -> Archived:
     """Wait until so many messages are in Postgres, by the watermarks that the log gets from
-    `starts` on. Returns the time of the day of the last one, by the broker's clock.
+    `starts` on.
 
     Raises `CannotStart` where the node ends, or nothing comes for a minute.
     """
     archived: dict[str, int] = {}
+    told: list[tuple[float, ArchiveAdvanced]] = []
     heard = time.monotonic()
     for records in read(address, topics.log, starts, follow=True):
         for record in records:
             heard = time.monotonic()
             data = decode_event(record.key(), record.value()).data
             if isinstance(data, ArchiveAdvanced):
+                told.append((record.timestamp()[1] / 1000, data))
                 archived |= dict(data.watermarks)
                 if sum(archived.values()) >= messages:
-                    return record.timestamp()[1] / 1000
+                    return _archived(told, messages)
         if node.status is not None:
             raise CannotStart(f"the node ended with status {node.status}: {node.last_words()}")
         if time.monotonic() > heard + STILL_S:
@@ -77,12 +90,20 @@ def await_archived(
     raise AssertionError("whoever follows reads on and on")
 
 
-def until(done: Callable[[], bool], what: str) -> None:
+def _archived(told: list[tuple[float, ArchiveAdvanced]], messages: int) -> Archived:
+    """A batch is told of by an event for each partition, one right after the other."""
+    told.sort(key=lambda one: one[0])
+    first = [one for one in told if one[0] <= told[0][0] + AT_ONCE_S]
+    with_first = sum(seq for _, data in first for _, seq in data.watermarks)
+    return Archived(first[-1][0], told[-1][0], with_first, messages)
+
+
+def until(done: Callable[[], bool], what: str, *, within_s: float = STILL_S) -> None:
     """Look ten times a second. Raises `CannotStart` where it does not come about."""
-    deadline = time.monotonic() + STILL_S
+    deadline = time.monotonic() + within_s
     while not done():
         if time.monotonic() > deadline:
-            raise CannotStart(f"not within {STILL_S:.0f} s: {what}")
+            raise CannotStart(f"not within {within_s:.0f} s: {what}")
         time.sleep(LOOK_AGAIN_S)
 
 

@@ -1,6 +1,8 @@
-"""uvicorn answering an append with nothing behind it: the body is read, the answer is ready."""
+"""uvicorn with nothing behind it: an append's body is read and the answer is ready; what is read of
+a context is `bytes/N`, so many bytes."""
 
 import sys
+from functools import cache
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 
@@ -12,19 +14,40 @@ from rewindow.embedded.ports import free_port
 from rewindow.embedded.server import Server
 
 ANSWER: Final = b'{"seq":1234,"version":1234,"token_estimate":198}'
+
+
+def _headers(body: bytes) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+
+
 HEADERS: Final = [
-    (b"content-type", b"application/json"),
-    (b"content-length", b"%d" % len(ANSWER)),
+    *_headers(ANSWER),
     (b"idempotency-key", b"0123456789abcdef0123456789abcdef"),
 ]
 
 
-async def answer(_scope: Any, receive: Any, send: Any) -> None:
+async def answer(scope: Any, receive: Any, send: Any) -> None:
     """One request."""
+    if scope["method"] == "GET":
+        body = _body(int(scope["path"].rpartition("/")[2] or 0))
+        await _send(send, 200, _headers(body), body)
+        return
     while (await receive()).get("more_body", False):
         pass
-    await send({"type": "http.response.start", "status": 201, "headers": HEADERS})
-    await send({"type": "http.response.body", "body": ANSWER})
+    await _send(send, 201, HEADERS, ANSWER)
+
+
+async def _send(send: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@cache
+def _body(size: int) -> bytes:
+    return b"x" * size
 
 
 class BareServer(Server):
@@ -46,7 +69,7 @@ class BareServer(Server):
         asked = HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             asked.request("GET", "/")
-            return asked.getresponse().status == 201
+            return asked.getresponse().status == 200
         except (OSError, HTTPException):
             return False
         finally:

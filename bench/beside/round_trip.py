@@ -9,7 +9,8 @@ from msgspec import Struct
 from bench.child import answer, told
 from bench.clients import summed_up
 from bench.kafka import config
-from bench.messages import PARTITIONS, contexts, records
+from bench.messages import PARTITIONS, contexts
+from bench.records import records
 
 EVENTS: Final = 1024
 

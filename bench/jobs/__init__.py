@@ -1,19 +1,29 @@
-"""The jobs, by the names that they are asked for under."""
+"""The jobs, by the names that they are asked for under: a job is the module of its name."""
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Final
 
-from bench.jobs import append, failover, fold, growth, live, nodes, overload, rebuild, recovery
 from bench.results import Outcome
 from bench.stage import Stage
 
-JOBS: dict[str, Callable[[Stage], Outcome]] = {
-    "fold": fold.run,
-    "append": append.run,
-    "growth": growth.run,
-    "live": live.run,
-    "failover": failover.run,
-    "nodes": nodes.run,
-    "overload": overload.run,
-    "recovery": recovery.run,
-    "rebuild": rebuild.run,
-}
+TABLE: Final = (
+    "append",
+    "reads",
+    "mixed",
+    "fold",
+    "growth",
+    "stored",
+    "archive",
+    "recovery",
+    "rebuild",
+)
+"""What runs when nothing is named."""
+LONG: Final = ("live", "failover", "nodes", "overload", "start")
+"""What runs when it is named."""
+
+
+def job(name: str) -> Callable[[Stage], Outcome]:
+    """The job of that name. It is imported now: some need packages that the others don't."""
+    run: Callable[[Stage], Outcome] = import_module(f"{__name__}.{name}").run
+    return run

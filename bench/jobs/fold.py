@@ -1,13 +1,15 @@
 """Events produced straight to the log: how fast a node folds them, beside what does less or the
 same in the ordinary way."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from bench import kafka
 from bench.beside.drained import Backlog, Drained
 from bench.child import call
 from bench.machine import CpuWatch
-from bench.messages import TOKENS, contexts, records
+from bench.messages import TOKENS, contexts
+from bench.records import records
 from bench.results import Aim, Figure, Outcome, Row, Table, figure, ratio
 from bench.servers import Servers, servers
 from bench.stage import Stage, turned
@@ -38,18 +40,39 @@ end of the last one, that first batch not counted. CPU is the program's own, all
 
 
 class _Workload(NamedTuple):
-    """So many events, of so many messages each."""
+    """So many events, of so many messages each; who reads them beside the node; and what the node,
+    or its ratio to another one, is held against, by variants and columns."""
 
     title: str
     events: int
     messages: int
     tokens: int | None
+    beside: tuple[str, ...] = ()
+    wanted: Mapping[tuple[str, str], float] = {}
 
 
 WORKLOADS: Final = (
-    _Workload("one message, with its token count", 10_000, 1, TOKENS),
-    _Workload("one message, to be counted", 10_000, 1, None),
-    _Workload("ten messages, to be counted", 600, 10, None),
+    _Workload(
+        "one message, with its token count",
+        events=8_000,
+        messages=1,
+        tokens=TOKENS,
+        beside=(PLAIN, IDLE, BARE),
+        wanted={
+            (NODE, "events/s"): 6_000,
+            (f"node ÷ {PLAIN}", "events/s"): 5,
+            (f"node ÷ {IDLE}", "events/s"): 0.6,
+        },
+    ),
+    _Workload("one message, to be counted", events=6_000, messages=1, tokens=None),
+    _Workload(
+        "ten messages, with their token counts",
+        events=2_000,
+        messages=10,
+        tokens=TOKENS,
+        beside=(BARE,),
+        wanted={(NODE, "messages/s"): 20_000},
+    ),
 )
 
 
@@ -67,24 +90,31 @@ def run(stage: Stage) -> Outcome:
     aims: list[Aim] = []
     with servers(stage.folder) as ours:
         for number, workload in enumerate(WORKLOADS):
-            seen: dict[str, list[_Seen]] = {name: [] for name in (NODE, *BESIDE)}
+            seen: dict[str, list[_Seen]] = {name: [] for name in (NODE, *workload.beside)}
             for round_ in range(stage.rounds):
                 _round(stage, ours, workload, f"w{number}r{round_}", round_, seen)
-            rates = {
-                name: [s.drained.events / s.drained.seconds for s in all_]
-                for name, all_ in seen.items()
-            }
             rows = [_row(name, all_, workload.messages) for name, all_ in seen.items()]
-            to_plain, to_idle = (ratio(rates[NODE], rates[name]) for name in (PLAIN, IDLE))
-            rows.append(Row("node ÷ plain agent", {"events/s": to_plain}))
-            rows.append(Row("node ÷ agent that does nothing", {"events/s": to_idle}))
+            rates = {row.variant: row.figures["events/s"].seen for row in rows}
+            rows += [
+                Row(f"node ÷ {name}", {"events/s": ratio(rates[NODE], rates[name])})
+                for name in workload.beside
+            ]
             tables.append(Table(workload.title, rows))
-            if workload.messages == 1:
-                aims += [
-                    Aim(f"{workload.title}: {rows[-2].variant}", 4, to_plain.median),
-                    Aim(f"{workload.title}: {rows[-1].variant}", 0.5, to_idle.median),
-                ]
+            aims += _aims(workload, rows)
     return Outcome(TIMED, tables, aims)
+
+
+def _aims(workload: _Workload, rows: list[Row]) -> list[Aim]:
+    figures = {row.variant: row.figures for row in rows}
+    return [
+        Aim(
+            f"{workload.title}: {variant}, {column}",
+            wanted,
+            figures[variant][column].median,
+            goal=4,
+        )
+        for (variant, column), wanted in workload.wanted.items()
+    ]
 
 
 def _round(
@@ -104,7 +134,7 @@ def _round(
         records(contexts(CONTEXTS), events, messages=workload.messages, tokens=workload.tokens),
     )
     ends = kafka.ends(ours.kafka, topics.log)
-    for name in turned((NODE, *BESIDE), number):
+    for name in turned((NODE, *workload.beside), number):
         if name == NODE:
             one = _node(ours, prefix, ends, events * workload.messages)
         else:
@@ -130,7 +160,7 @@ def _node(ours: Servers, prefix: str, ends: dict[int, int], messages: int) -> _S
     span = folded(ours.kafka, topics, ends)
     between = (span.begun, span.ended)
     drained = Drained(span.events, span.ended - span.begun, cpu.used(*between))
-    return _Seen(drained, broker.used(*between), archived - span.begun)
+    return _Seen(drained, broker.used(*between), archived.ended - span.begun)
 
 
 def _beside(

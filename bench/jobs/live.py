@@ -12,7 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from bench import kafka
 from bench.http import Http
-from bench.messages import bodies, records
+from bench.messages import bodies
+from bench.records import records
 from bench.results import Aim, Outcome, Row, Table, figure, percentile
 from bench.servers import QuietNode, running, servers
 from bench.stage import Stage

@@ -2,13 +2,13 @@
 
 from typing import Final, NamedTuple
 
-from bench.child import call
-from bench.clients import Answers, Appends
+from bench.clients import Answers, Load, answers_to
 from bench.cluster import Cluster, all_serve, clustered
 from bench.http import Http
 from bench.machine import CpuWatch
 from bench.messages import contexts
 from bench.results import Outcome, Row, Table, figure
+from bench.rows import answered
 from bench.stage import Stage
 
 NODES: Final = (1, 2, 3)
@@ -56,8 +56,8 @@ def _round(stage: Stage, cluster: Cluster) -> _Seen:
     watches = [CpuWatch(one.pid) for one in cluster.nodes if one.pid is not None]
     brokers = [CpuWatch(one.pid) for one in cluster.brokers if one.pid is not None]
     urls = [node.url for node in cluster.nodes]
-    asked = Appends(urls, CLIENTS, contexts(CONTEXTS), WARM_UP_S, SECONDS)
-    answers = call("bench.clients", asked, Answers, stage.folder)
+    load = Load(urls, CLIENTS, contexts(CONTEXTS), WARM_UP_S, SECONDS)
+    (answers,) = answers_to(load, stage.folder)
     nodes_s, broker_s = (
         sum(one.used(answers.begun, answers.ended) for one in several)
         for several in (watches, brokers)
@@ -69,16 +69,8 @@ def _round(stage: Stage, cluster: Cluster) -> _Seen:
 
 
 def _row(name: str, seen: list[_Seen]) -> Row:
-    answers = [one.answers for one in seen]
-    return Row(
-        name,
-        {
-            "per second": figure([one.per_second for one in answers]),
-            "p50 ms": figure([one.p50_ms for one in answers]),
-            "p95 ms": figure([one.p95_ms for one in answers]),
-            "p99 ms": figure([one.p99_ms for one in answers]),
-            "nodes' CPU %": figure([100 * one.nodes_cpu for one in seen]),
-            "broker's CPU %": figure([100 * one.broker_cpu for one in seen]),
-            "clients' CPU %": figure([one.cpu_percent for one in answers]),
-        },
-    )
+    more = {
+        "nodes' CPU %": figure([100 * one.nodes_cpu for one in seen]),
+        "broker's CPU %": figure([100 * one.broker_cpu for one in seen]),
+    }
+    return answered(name, [one.answers for one in seen], more)

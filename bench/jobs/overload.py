@@ -7,7 +7,7 @@ import psutil
 
 from bench import kafka
 from bench.child import call
-from bench.clients import Answers, Appends
+from bench.clients import Answers, Load, answers_to
 from bench.crowd import Crowd, Served
 from bench.http import Http
 from bench.messages import contexts
@@ -103,8 +103,9 @@ def _round(stage: Stage, node: QuietNode) -> _Seen:
 
 
 def _closed(stage: Stage, node: QuietNode) -> Answers:
-    appends = Appends([node.url], CLIENTS, contexts(CONTEXTS), WARM_UP_S, CLOSED_S)
-    return call("bench.clients", appends, Answers, stage.folder)
+    load = Load([node.url], CLIENTS, contexts(CONTEXTS), WARM_UP_S, CLOSED_S)
+    (answers,) = answers_to(load, stage.folder)
+    return answers
 
 
 def _seconds(stage: Stage) -> float:

@@ -1,6 +1,5 @@
-"""Starting again: everything with its data on disk, and a node whose disk is empty."""
+"""Tables brought back from their changelogs, beside librdkafka alone over the same bytes."""
 
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,84 +9,24 @@ from typing import Final, NamedTuple
 from faust.stores.rocksdb import RocksDBOptions
 
 from bench import kafka
-from bench.messages import PARTITIONS, contexts, records
+from bench.filled import fold_rows
+from bench.messages import PARTITIONS
 from bench.results import Aim, Figure, Outcome, Row, Table, figure, ratio
-from bench.servers import Servers, running, servers
+from bench.servers import Servers, servers
 from bench.stage import Stage, turned
-from bench.watching import await_archived
-from rewindow.embedded.ports import free_port
-from rewindow.embedded.server import Server
-from rewindow.endpoints import read_endpoints
 from schemas.topics import TAILS, WINDOWS, Topics
 from streams.tables.restore import restore
 
-CONTEXTS: Final = 200
-UP_MESSAGES: Final = 20_000
-ROWS: Final = 200_000
-PER_EVENT: Final = 10
+ROWS: Final = 100_000
+WANTED: Final = 60_000
 OFFSET_KEY: Final = b"\0bench"
 MB: Final = 1e6
 
 TIMED: Final = f"""\
-Cold start: `rewindow up` (Kafka, Postgres and a node) over a folder with {UP_MESSAGES:,} \
-messages, stopped cleanly before, from the making of its process to the line `ready`; what the \
-operating system had of the files in memory stays there. Recovery: a node has folded \
-{ROWS:,} rows and more into its changelogs. Then (a) `streams.tables.restore` brings both tables, \
-side by side as the node does it, onto an empty disk, into RocksDB as the node opens it; \
-(b) librdkafka alone reads the same bytes, likewise side by side, and does nothing with them; \
-(c) a node is started with an empty disk, and (d) with its own, both from the making of the \
-process until it is ready."""
-
-
-class _Up(Server):
-    """`rewindow up` over a data folder."""
-
-    title = "rewindow up"
-    ready_s = 90
-    stop_s = 60
-    look_again_s = 0.01
-
-    def __init__(self, logs: Path, name: str, data: Path) -> None:
-        super().__init__(name, logs)
-        self._data = data
-
-    def _launch(self) -> None:
-        told = ["--data", str(self._data), "--port", str(free_port())]
-        self._spawn([sys.executable, "-P", "-m", "rewindow", "up", *told])
-
-    def _serves(self) -> bool:
-        return b"ready http" in self.log.read_bytes()
-
-
-def run(stage: Stage) -> Outcome:
-    """Both kinds of start."""
-    cold = _cold_starts(stage)
-    rows, aim = _recoveries(stage)
-    return Outcome(TIMED, [cold, Table("200,000 rows from the changelogs", rows)], [aim])
-
-
-# -- cold start -----------------------------------------------------------------------------------
-
-
-def _cold_starts(stage: Stage) -> Table:
-    data = stage.folder / "up"
-    with running(_Up(stage.folder, "first", data)) as up:
-        address = read_endpoints(data).kafka
-        topics = Topics()
-        messages = stage.much(UP_MESSAGES)
-        events = records(contexts(CONTEXTS), messages // PER_EVENT, messages=PER_EVENT)
-        kafka.produce(address, topics.log, events)
-        await_archived(up, address, topics, dict.fromkeys(range(PARTITIONS), 0), messages)
-    times = []
-    for number in range(stage.rounds):
-        begun = time.monotonic()
-        with running(_Up(stage.folder, f"again-{number}", data)):
-            times.append(time.monotonic() - begun)
-        stage.say(f"cold start: {times[-1]:.1f} s")
-    return Table("cold start", [Row("`rewindow up` to ready", {"s": figure(times)})])
-
-
-# -- recovery -------------------------------------------------------------------------------------
+A node has folded {ROWS:,} rows and more into its changelogs. Then `streams.tables.restore` brings \
+both tables, side by side as the node does it, onto an empty disk, into RocksDB as the node opens \
+it; and librdkafka alone reads the same bytes, likewise side by side, and does nothing with them. \
+CPU: of this process, all its threads."""
 
 
 class _Read(NamedTuple):
@@ -99,14 +38,13 @@ class _Read(NamedTuple):
     cpu_s: float
 
 
-def _recoveries(stage: Stage) -> tuple[list[Row], Aim]:
+def run(stage: Stage) -> Outcome:
+    """Both in turn."""
     topics = Topics("recovery")
     restored: list[_Read] = []
     bare: list[_Read] = []
-    empty: list[float] = []
-    full: list[float] = []
     with servers(stage.folder / "servers", postgres=False) as ours:
-        _fill(stage, ours, topics)
+        fold_rows(stage, ours, topics, ROWS)
 
         def restores() -> None:
             folder = stage.folder / f"restored-{len(restored)}"
@@ -115,33 +53,15 @@ def _recoveries(stage: Stage) -> tuple[list[Row], Aim]:
         def reads() -> None:
             bare.append(_timed(lambda topic: _read(ours, topic), topics))
 
-        def starts_empty() -> None:
-            empty.append(_started(ours, topics.prefix, f"empty-{len(empty)}"))
-
-        def starts_full() -> None:
-            full.append(_started(ours, topics.prefix, None))
-
         for number in range(stage.rounds):
-            for part in turned((restores, reads, starts_empty, starts_full), number):
+            for part in turned((restores, reads), number):
                 part()
             stage.say(f"round {number + 1}: {restored[-1].rows / restored[-1].seconds:,.0f} rows/s")
-    rows = [_row("(a) restored", restored), _row("(b) only read", bare)]
-    rates = [row.figures["rows/s"].seen for row in rows]
-    rows.append(Row("(a) ÷ (b)", {"rows/s": ratio(*rates)}))
-    rows.append(Row("(c) node, empty disk, to ready", {"s": figure(empty)}))
-    rows.append(Row("(d) node, its own disk, to ready", {"s": figure(full)}))
-    return rows, Aim("rows restored a second", 40_000, rows[0].figures["rows/s"].median)
-
-
-def _fill(stage: Stage, ours: Servers, topics: Topics) -> None:
-    """Ten messages an event make eleven rows, and the head."""
-    kafka.make_deployment(ours.kafka, topics.prefix)
-    events = stage.much(ROWS) // (PER_EVENT + 1) + 1
-    kafka.produce(ours.kafka, topics.log, records(contexts(CONTEXTS), events, messages=PER_EVENT))
-    with running(ours.new_node(topics.prefix)):
-        # Ready is caught up; a clean stop makes all of it durable.
-        pass
-    stage.say(f"{events:,} events of {PER_EVENT} messages folded")
+    rows = [_row("restored", restored), _row("only read", bare)]
+    rates = [row.figures["rows/s"] for row in rows]
+    rows.append(Row("restored ÷ only read", {"rows/s": ratio(*(one.seen for one in rates))}))
+    aim = Aim("rows restored a second", WANTED, rates[0].median, goal=6)
+    return Outcome(TIMED, [Table(f"{ROWS:,} rows from the changelogs", rows)], [aim])
 
 
 def _timed(one: Callable[[str], tuple[int, int]], topics: Topics) -> _Read:
@@ -177,13 +97,6 @@ def _read(ours: Servers, topic: str) -> tuple[int, int]:
         rows += len(found)
         size += sum(len(message) for message in found)
     return rows, size
-
-
-def _started(ours: Servers, prefix: str, name: str | None) -> float:
-    node = ours.new_node(prefix, name=name)
-    begun = time.monotonic()
-    with running(node):
-        return time.monotonic() - begun
 
 
 def _row(name: str, seen: list[_Read]) -> Row:
