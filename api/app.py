@@ -26,6 +26,7 @@ from api.routes.live import LiveRoutes
 from api.routes.messages import MessageRoutes
 from api.routes.metrics import MetricsRoutes
 from api.routes.openapi import OpenApiRoutes
+from api.routes.undo import UndoRoutes
 from api.routes.window import WindowRoutes
 from api.stale import StaleMark
 from streams.core.tokens import Measure
@@ -107,6 +108,7 @@ def make_api(
         ContextRoutes(store, Listing(store, neighbours, patience_s)),
         MessageRoutes(store, counter),
         WindowRoutes(store, counter),
+        UndoRoutes(store),
         LiveRoutes(store, live, connections),
         HealthRoutes(store),
         MetricsRoutes(metrics),

@@ -15,6 +15,7 @@ from streams.core.outcome import (
     Refused,
     Stale,
     Tombstoned,
+    Undone,
     Unread,
 )
 from streams.store import Answered, Store, Unavailable
@@ -48,7 +49,15 @@ def unanswered(outcome: Outcome) -> Exception:
             return Unavailable("the answer got lost; ask again with the same Idempotency-Key")
         case Unread(reason=reason):
             return AssertionError(f"we wrote an event that can't be read: {reason}")
-        case Appended() | Configured() | Compacted() | Patched() | Tombstoned() | Advanced():
+        case (
+            Appended()
+            | Configured()
+            | Compacted()
+            | Undone()
+            | Patched()
+            | Tombstoned()
+            | Advanced()
+        ):
             return AssertionError(f"not the answer to what was asked: {outcome!r}")
         case _:
             assert_never(outcome)

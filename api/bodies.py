@@ -18,8 +18,10 @@ from schemas.events import (
     EventData,
     Message,
     MessageAppended,
+    MessagesUndone,
     MetadataPatched,
     Role,
+    SaidSeq,
     TokenCount,
     Version,
     WindowCompacted,
@@ -78,6 +80,13 @@ class CompactBody(Struct, forbid_unknown_fields=True):
     if_version: Version | None = None
 
 
+class UndoBody(Struct, forbid_unknown_fields=True):
+    """Every message that still stands from this seq on is undone."""
+
+    from_seq: SaidSeq
+    if_version: Version | None = None
+
+
 class PatchBody(Struct, forbid_unknown_fields=True):
     """Top-level keys to merge; a null takes its key away."""
 
@@ -87,6 +96,7 @@ class PatchBody(Struct, forbid_unknown_fields=True):
 _append = msgspec.json.Decoder(AppendBody)
 _configure = msgspec.json.Decoder(ConfigureBody)
 _compact = msgspec.json.Decoder(CompactBody)
+_undo = msgspec.json.Decoder(UndoBody)
 _patch = msgspec.json.Decoder(PatchBody)
 
 
@@ -119,6 +129,12 @@ def compact_body(raw: bytes) -> WindowCompacted:
     data = _sound(WindowCompacted(messages, asked.if_version))
     _check_sizes(data.replacement, "replacement")
     return data
+
+
+def undo_body(raw: bytes) -> MessagesUndone:
+    """What is undone."""
+    asked = _decoded(raw, _undo)
+    return MessagesUndone(asked.from_seq, asked.if_version)
 
 
 def patch_body(raw: bytes) -> MetadataPatched:

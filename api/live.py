@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from api.problems import Problem
 from streams.live import TooSlow
-from streams.news import Ended, Gap, News, Replaced, Reset, Said, State
+from streams.news import Ended, Gap, News, Replaced, Reset, Said, State, Undid
 from streams.store import Unavailable
 
 DONE: Final = 1000
@@ -120,6 +120,9 @@ def frame_of(news: News) -> Frame:
         case Replaced(version=version, from_seq=first, to_seq=last_seq):
             seqs = {"from_seq": first, "to_seq": last_seq}
             return _frame("compaction", cursor=version, version=version, range=seqs)
+        case Undid(version=version, from_seq=first, to_seq=last_seq):
+            seqs = {"from_seq": first, "to_seq": last_seq}
+            return _frame("undone", cursor=version, version=version, range=seqs)
         case State(version=version, used_tokens=used, needs_compaction=needs):
             state = {"used_tokens": used, "needs_compaction": needs}
             return _frame("context", cursor=version, version=version, **state)

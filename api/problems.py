@@ -26,6 +26,7 @@ STATUS: Final = {
     "tombstoned": HTTPStatus.CONFLICT,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "not_expressible": HTTPStatus.UNPROCESSABLE_ENTITY,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,

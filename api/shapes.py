@@ -78,12 +78,14 @@ class Tail(Struct):
 
 
 class Replay(Struct):
-    """A page of the history. `next_seq`: where the next page begins, null where there is none."""
+    """A page of the history. `next_seq`: where the next page begins, null where there is none.
+    `undone`: the ranges of undone messages that have a part in the page, whole."""
 
     messages: list[MessageJson]
     version: Count
     last_seq: Count
     next_seq: Positive | None
+    undone: list["Range"]
 
 
 class Window(Struct):
@@ -96,12 +98,53 @@ class Window(Struct):
     needs_compaction: bool
     segments: list[Segment]
     over_budget: Literal[True] | UnsetType = UNSET
+    format: None = None
+
+
+class RenderedWindow(Struct):
+    """The window in the shape of a provider whose requests have `messages`; `system`: Anthropic's.
+    `left_out`: how many parts are not in it, by their types."""
+
+    version: Count
+    format: Literal["openai-chat", "anthropic", "ai-sdk"]
+    messages: list[dict[str, Any]]
+    left_out: dict[str, Count]
+    used_tokens: Count
+    token_budget: Positive
+    needs_compaction: bool
+    segments: list[Segment]
+    system: list[dict[str, Any]] | UnsetType = UNSET
+    over_budget: Literal[True] | UnsetType = UNSET
+
+
+class RenderedItems(Struct):
+    """The window as the `input` of OpenAI's Responses."""
+
+    version: Count
+    format: Literal["openai-responses"]
+    input: list[dict[str, Any]]
+    left_out: dict[str, Count]
+    used_tokens: Count
+    token_budget: Positive
+    needs_compaction: bool
+    segments: list[Segment]
+    over_budget: Literal[True] | UnsetType = UNSET
 
 
 class Compacted(Struct):
     """The window holds the replacement since `version`."""
 
     version: Positive
+
+
+class Undone(Struct):
+    """So many messages are undone since `version`; from the one seq to the other none stands. Where
+    none was left to undo, the seqs are null, and the version is what it was."""
+
+    version: Count
+    undone: Count
+    from_seq: Positive | None
+    to_seq: Positive | None
 
 
 class Live(Struct, tag_field="status", tag="ok"):
@@ -144,6 +187,13 @@ class CompactionFrame(Struct, tag_field="type", tag="compaction"):
     range: Range
 
 
+class UndoneFrame(Struct, tag_field="type", tag="undone"):
+    """None of these messages stands any more."""
+
+    version: Count
+    range: Range
+
+
 class TombstonedFrame(Struct, tag_field="type", tag="tombstoned"):
     """The context was deleted; nothing comes after it."""
 
@@ -171,6 +221,7 @@ Frame = (
     MessageFrame
     | ContextFrame
     | CompactionFrame
+    | UndoneFrame
     | TombstonedFrame
     | ResetFrame
     | GapFrame
@@ -220,6 +271,14 @@ class KeyReused(Struct, tag_field="error", tag="idempotency_key_reused"):
     """The idempotency key was used with another body."""
 
     message: str
+
+
+class NotExpressible(Struct, tag_field="error", tag="not_expressible"):
+    """The format has no place for something in the window. `seq`: of the message, unless it is one
+    of a summary."""
+
+    message: str
+    seq: Positive | UnsetType = UNSET
 
 
 class RateLimited(Struct, tag_field="error", tag="rate_limited"):

@@ -21,6 +21,7 @@ from schemas.events import (
     LogEvent,
     Message,
     MessageAppended,
+    MessagesUndone,
     MetadataPatched,
     WindowCompacted,
 )
@@ -198,7 +199,7 @@ def sound_data(data: EventData) -> EventData:
             return MetadataPatched(sound_object(metadata, "metadata"))
         case ContextConfigured(metadata=Raw() as metadata) if metadata != NULL:
             return msgspec.structs.replace(data, metadata=sound_object(metadata, "metadata"))
-        case ContextConfigured() | ContextTombstoned() | ArchiveAdvanced():
+        case ContextConfigured() | MessagesUndone() | ContextTombstoned() | ArchiveAdvanced():
             return data
         case _:
             assert_never(data)

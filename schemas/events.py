@@ -25,6 +25,7 @@ TokenBudget = Annotated[int, Meta(ge=1, le=TOKEN_BUDGET_MAX)]
 TriggerRatio = Annotated[float, Meta(gt=0, le=1)]
 Version = Annotated[int, Meta(ge=0)]
 Seq = Annotated[int, Meta(ge=0)]
+SaidSeq = Annotated[int, Meta(ge=1)]
 
 EncodingName = Literal["o200k_base", "cl100k_base", "approximate"]
 
@@ -84,6 +85,14 @@ class WindowCompacted(Struct, frozen=True, omit_defaults=True):
     counted: Counted | None = None
 
 
+class MessagesUndone(Struct, frozen=True, omit_defaults=True):
+    """Every message that still stands from `from_seq` on is undone: it stays in the log, keeps its
+    seq, and leaves the window and the tail."""
+
+    from_seq: SaidSeq
+    if_version: Version | None = None
+
+
 class MetadataPatched(Struct, frozen=True):
     """Top-level keys are merged into the context's metadata; a null takes its key away."""
 
@@ -108,6 +117,7 @@ EventData = (
     ContextConfigured
     | MessageAppended
     | WindowCompacted
+    | MessagesUndone
     | MetadataPatched
     | ContextTombstoned
     | ArchiveAdvanced
@@ -117,6 +127,7 @@ EVENT_TYPES: dict[str, type[EventData]] = {
     "context.configured.v1": ContextConfigured,
     "message.appended.v1": MessageAppended,
     "window.compacted.v1": WindowCompacted,
+    "messages.undone.v1": MessagesUndone,
     "metadata.patched.v1": MetadataPatched,
     "context.tombstoned.v1": ContextTombstoned,
     "archive.advanced.v1": ArchiveAdvanced,

@@ -14,6 +14,17 @@ class MessageAccepted(Struct, frozen=True):
     message: Raw
 
 
+class UndoAccepted(Struct, frozen=True):
+    """Messages are undone, so many as `undone` says. From `from_seq` to `to_seq` none stands; some
+    of those between the two may have been undone before."""
+
+    event_id: str
+    version: int
+    from_seq: int
+    to_seq: int
+    undone: int
+
+
 class WindowChanged(Struct, frozen=True):
     """Something left the window, or a compaction replaced it; seqs and tokens after the change."""
 
@@ -41,10 +52,11 @@ class RequestRefused(Struct, frozen=True):
     message: str
 
 
-Fact = MessageAccepted | WindowChanged | ContextChanged | RequestRefused
+Fact = MessageAccepted | UndoAccepted | WindowChanged | ContextChanged | RequestRefused
 
 FACT_TYPES: dict[str, type[Fact]] = {
     "message.accepted.v1": MessageAccepted,
+    "undo.accepted.v1": UndoAccepted,
     "window.changed.v1": WindowChanged,
     "context.changed.v1": ContextChanged,
     "request.refused.v1": RequestRefused,

@@ -23,6 +23,10 @@ SKIP_KIND_CHARS_MAX: Final = 200
 REPLACEMENT_MESSAGES_MAX: Final = 10_000
 CONTROL_ANSWERS_KEPT: Final = 8
 """How many answers to PUT, PATCH and compact a head remembers for retries (appends have rows)."""
+UNDO_ANSWERS_KEPT: Final = 4
+"""How many answers to undo a head remembers beside those."""
+UNDONE_RANGES_PER_READ: Final = 128
+"""So many ranges of undone messages are read at once; of a context there may be any number."""
 
 PAGE_MESSAGES_MAX: Final = 1000
 PAGE_CONTEXTS_MAX: Final = 1000

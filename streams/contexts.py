@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from heapq import merge
+from itertools import chain
 from operator import itemgetter
 from typing import Final, Protocol
 
 from schemas.events import LogEvent
 from streams.core.head import Head
+from streams.core.rows import json_of
+from streams.core.undone import Ranges, UndoneRange
 from streams.core.window import Shown, show
 from streams.following import follow
 from streams.live import Live
@@ -15,6 +19,7 @@ from streams.log_writer import LogWriter, partition_of
 from streams.membership import Membership
 from streams.news import News
 from streams.owners import Owners
+from streams.recent import RecentRows
 from streams.settings import StreamSettings
 from streams.store import Answered, Census, Health, Moved, Unavailable
 from streams.tables.journal import Journal
@@ -22,14 +27,14 @@ from streams.tables.lane import Lane
 from streams.waiters import Waiters
 
 AGAIN_WHEN_BEHIND_S: Final = 2
+RECENT_ROWS_BYTES_MAX: Final = 64 << 20
 
 
 class Archive(Protocol):
     """Where messages are when they are no longer hot."""
 
-    async def bodies(self, context_id: str, from_seq: int, to_seq: int) -> list[tuple[int, bytes]]:
-        """The archived messages `from_seq` to `to_seq`, both included, in order. May raise
-        `Unavailable`."""
+    async def bodies(self, context_id: str, runs: Sequence[range]) -> list[tuple[int, bytes]]:
+        """The archived messages of these runs of seqs, in order. May raise `Unavailable`."""
 
 
 class _Followed:
@@ -80,6 +85,7 @@ class Contexts:
         self._live = live
         self._health = health
         self._membership = membership
+        self._recent = RecentRows(RECENT_ROWS_BYTES_MAX)
 
     async def ask(self, event: LogEvent) -> Answered:
         """Append an event to the log and wait for what the fold makes of it."""
@@ -150,21 +156,25 @@ class Contexts:
         head = lane.head(context_id)
         if head is None:
             return None
-        return head, show(head.window, context_id.encode(), lane.tails.get_many, budget)
+        kept = partial(self._recent.messages, lane)
+        return head, show(head, context_id.encode(), lane.tails.get_many, budget, kept)
 
     async def messages(self, context_id: str, from_seq: int, to_seq: int) -> list[bytes]:
         """The JSON of messages, hot and archived joined by seq."""
-        lane = self.lane(context_id)
-        head = lane.head(context_id)
-        assert head is not None, "a context that has messages has a head"
+        lane, head = self._found(context_id)
         assert 1 <= from_seq <= to_seq <= head.last_seq, "only messages that exist are asked for"
-        first_hot = max(from_seq, head.trimmed_seq + 1)
-        rows = lane.hot(context_id, range(first_hot, to_seq + 1))
-        if from_seq < first_hot:
-            rows = await self._archived(context_id, from_seq, min(to_seq, first_hot - 1)) + rows
-        if [seq for seq, _ in rows] != list(range(from_seq, to_seq + 1)):
-            raise AssertionError(f"messages of {context_id!r} are missing: {from_seq} to {to_seq}")
-        return [body for _, body in rows]
+        return await self._joined(lane, context_id, head, [range(from_seq, to_seq + 1)])
+
+    async def tail(self, context_id: str, offset: int, limit: int) -> list[bytes]:
+        """The JSON of the newest messages that stand."""
+        lane, head = self._found(context_id)
+        runs = _ranges(lane, context_id, head).counted_back(head.last_seq, offset, limit)
+        return await self._joined(lane, context_id, head, runs)
+
+    async def undone(self, context_id: str, from_seq: int, to_seq: int) -> list[UndoneRange]:
+        """What is undone among some messages."""
+        lane, head = self._found(context_id)
+        return list(_ranges(lane, context_id, head).touching(from_seq, to_seq))
 
     async def at_version(self, context_id: str, version: int, timeout_s: float) -> bool:
         """Wait until the head has reached a version."""
@@ -185,6 +195,29 @@ class Contexts:
     def health(self) -> Health:
         """Whether requests can be served, and why not."""
         return self._health()
+
+    def _found(self, context_id: str) -> tuple[Lane, Head]:
+        lane = self.lane(context_id)
+        head = lane.head(context_id)
+        assert head is not None, "a context that has messages has a head"
+        return lane, head
+
+    async def _joined(
+        self, lane: Lane, context_id: str, head: Head, runs: Sequence[range]
+    ) -> list[bytes]:
+        """The JSON of messages, hot and archived joined by seq. What is hot is taken first: while
+        the archive is asked, it may be trimmed."""
+        first_hot = head.trimmed_seq + 1
+        seqs = [seq for run in runs for seq in run[max(0, first_hot - run[0]) :]]
+        found = self._recent.messages(lane, context_id.encode(), seqs)
+        hot = [(s, json_of(row)) for s, row in zip(seqs, found, strict=True) if row is not None]
+        cold = [run[: first_hot - run[0]] for run in runs if run[0] < first_hot]
+        rows = await self._archived(context_id, cold) + hot if cold else hot
+        if [seq for seq, _ in rows] != list(chain.from_iterable(runs)):
+            raise AssertionError(
+                f"messages of {context_id!r} are missing: {runs[0][0]} to {runs[-1][-1]}"
+            )
+        return [body for _, body in rows]
 
     def lane(self, context_id: str) -> Lane:
         """The lane of a context. Raises `Moved` where it is not here, not caught up, or may be
@@ -209,13 +242,15 @@ class Contexts:
     def _partition_of(self, context_id: str) -> int:
         return partition_of(context_id, self._settings.partitions)
 
-    async def _archived(
-        self, context_id: str, from_seq: int, to_seq: int
-    ) -> list[tuple[int, bytes]]:
+    async def _archived(self, context_id: str, runs: Sequence[range]) -> list[tuple[int, bytes]]:
         if self._archive is None:
             raise Unavailable(
-                f"messages {from_seq} to {to_seq} are in the archive, which is switched off; "
-                "set REWINDOW_POSTGRES",
+                f"messages {runs[0][0]} to {runs[-1][-1]} are in the archive, which is switched "
+                "off; set REWINDOW_POSTGRES",
                 retry_after_s=30,
             )
-        return await self._archive.bodies(context_id, from_seq, to_seq)
+        return await self._archive.bodies(context_id, runs)
+
+
+def _ranges(lane: Lane, context_id: str, head: Head) -> Ranges:
+    return Ranges(head.undos.ranges, context_id.encode(), lane.tails.get_many)

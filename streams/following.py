@@ -6,8 +6,20 @@ from typing import Final, Protocol
 
 from streams.core.head import Head
 from streams.core.rows import event_hash_of, json_of, message_key, version_of
+from streams.core.undone import Ranges, UndoneRange
 from streams.live import Live
-from streams.news import Ended, Gap, News, Replaced, Reset, Said, replaced_in, state_of, summary_of
+from streams.news import (
+    Ended,
+    Gap,
+    News,
+    Replaced,
+    Reset,
+    Said,
+    replaced_in,
+    state_of,
+    summary_of,
+    undone_in,
+)
 
 PAGE_MESSAGES: Final = 100
 
@@ -60,7 +72,8 @@ async def follow(
 
 class _Replay:
     """Pages of what is hot after the cursor. Of compactions only the one that made the summary in
-    the window is still known."""
+    the window is still known. Of undos those that were not covered by others are; each reached to
+    what was the newest message then, so that it comes behind that one."""
 
     def __init__(self, hot: Hot, context: bytes, cursor: int | None) -> None:
         self._hot = hot
@@ -76,7 +89,12 @@ class _Replay:
         if self._next <= head.trimmed_seq:
             self._next = head.trimmed_seq + 1
             news.append(Gap(self._told + 1, self._version_at(self._next, head)))
-        seqs = range(self._next, min(self._next + PAGE_MESSAGES, head.last_seq + 1))
+        ranges = Ranges(head.undos.ranges, self._context, self._hot.get_many)
+        undone = next(ranges.since(self._told), None)
+        if undone is not None and undone.to_seq < self._next:
+            return news + self._undo(head, undone)
+        last = head.last_seq if undone is None else undone.to_seq
+        seqs = range(self._next, min(self._next + PAGE_MESSAGES, last + 1))
         for seq, row in zip(seqs, self._rows(seqs), strict=True):
             version = version_of(row)
             news += self._compaction(head, before=version)
@@ -85,6 +103,11 @@ class _Replay:
         self._next = seqs.stop
         if not seqs:
             news += self._compaction(head, before=head.version + 1)
+        return news
+
+    def _undo(self, head: Head, undone: UndoneRange) -> list[News]:
+        news: list[News] = [*self._compaction(head, before=undone.version), undone_in(undone)]
+        self._told = undone.version
         return news
 
     def _compaction(self, head: Head, *, before: int) -> list[Replaced]:

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from schemas.events import LogEvent, MessageAppended
 from streams.core.fold import Folded
-from streams.core.outcome import Appended, RefusalCode, Refused
+from streams.core.outcome import Appended, RefusalCode, Refused, Undone
 from streams.tables.lane import Lane
 
 # Of every counter and histogram, the time when it was made: as many series again, for nobody.
@@ -78,6 +78,9 @@ class Metrics:
         )
         self.messages_token_count = self._histogram(
             "rewindow_messages_token_count", "Tokens of each message accepted.", TOKENS
+        )
+        self.messages_undone = self._counter(
+            "rewindow_messages_undone", "Messages undone by the fold."
         )
         self.dead = self._counter(
             "rewindow_dead", "Records that could not be understood; they lie in rewindow.dead."
@@ -169,6 +172,8 @@ class Metrics:
                     for message, tokens in zip(event.data.messages, counts, strict=True):
                         self._roles.get(message.role, self._roles[OTHER]).inc()
                         self.messages_token_count.observe(tokens)
+                case Undone(undone=undone, replayed=False):
+                    self.messages_undone.inc(undone)
                 case Refused(code=code):
                     self._refusals[code].inc()
 

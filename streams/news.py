@@ -16,8 +16,10 @@ from streams.core.outcome import (
     Refused,
     Stale,
     Tombstoned,
+    Undone,
     Unread,
 )
+from streams.core.undone import UndoneRange
 
 
 class Said(Struct, frozen=True):
@@ -32,6 +34,14 @@ class Said(Struct, frozen=True):
 
 class Replaced(Struct, frozen=True):
     """A compaction: the window's summary stands for these seqs since `version`."""
+
+    version: int
+    from_seq: int
+    to_seq: int
+
+
+class Undid(Struct, frozen=True):
+    """An undo: none of these messages stands any more since `version`."""
 
     version: int
     from_seq: int
@@ -65,7 +75,7 @@ class Reset(Struct, frozen=True):
     version: int
 
 
-News = Said | Replaced | State | Ended | Gap | Reset
+News = Said | Replaced | Undid | State | Ended | Gap | Reset
 
 
 def news_of(folded: Folded) -> list[News]:
@@ -83,6 +93,8 @@ def news_of(folded: Folded) -> list[News]:
             return [*said, state_of(head)]
         case Compacted():
             return [replaced_in(head), state_of(head)]
+        case Undone(version=version, undone=undone, from_seq=first, to_seq=last):
+            return [Undid(version, first, last), state_of(head)] if undone else []
         case Configured() | Patched():
             return [state_of(head)]
         case Tombstoned():
@@ -104,6 +116,11 @@ def replaced_in(head: Head) -> Replaced:
     if summary is None:
         return Replaced(head.version, min(1, head.last_seq), head.last_seq)
     return Replaced(summary.version, summary.from_seq, summary.to_seq)
+
+
+def undone_in(undone: UndoneRange) -> Undid:
+    """The last undo that had a part in a range; it tells of the whole of it."""
+    return Undid(undone.version, undone.from_seq, undone.to_seq)
 
 
 def summary_of(head: Head) -> Summary | None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from schemas.events import LogEvent
 from streams.core.head import Head
 from streams.core.outcome import Outcome
+from streams.core.undone import UndoneRange
 from streams.core.window import Shown
 from streams.news import News
 
@@ -91,6 +92,14 @@ class Store(Protocol):
 
         Every one of them has to exist by the head's `last_seq`; there are never holes.
         """
+
+    async def tail(self, context_id: str, offset: int, limit: int) -> list[bytes]:
+        """The JSON of the newest `limit` messages that stand, hot or archived, in order, when
+        `offset` of them are passed over; fewer where there are no more."""
+
+    async def undone(self, context_id: str, from_seq: int, to_seq: int) -> list[UndoneRange]:
+        """The ranges of undone messages that hold any of `from_seq` to `to_seq`, whole and in
+        order, of the same head as `head` gave when nothing was waited for in between."""
 
     async def at_version(self, context_id: str, version: int, timeout_s: float) -> bool:
         """Wait until the head has reached `version`; False when the time is over."""

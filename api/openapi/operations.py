@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from api.bodies import CompactBody, ConfigureBody, PatchBody
+from api.bodies import CompactBody, ConfigureBody, PatchBody, UndoBody
 from api.openapi import parameters as told
 from api.shapes import (
     Appended,
@@ -18,15 +18,19 @@ from api.shapes import (
     InvalidRequest,
     KeyReused,
     Live,
+    NotExpressible,
     NotFound,
     RateLimited,
     Ready,
+    RenderedItems,
+    RenderedWindow,
     Replay,
     Tail,
     Tombstoned,
     TooLarge,
     Unauthorized,
     Unavailable,
+    Undone,
     Window,
 )
 from schemas.json_schema import Json
@@ -141,9 +145,9 @@ OPERATIONS: Final = (
         path=f"{CONTEXT}/context",
         name="readWindow",
         summary="The window: what the model sees",
-        query=(told.BUDGET_TOKENS, told.IF_VERSION, told.MIN_VERSION),
-        answers={200: Window},
-        refusals=(*OF_ONE, Conflict),
+        query=(told.BUDGET_TOKENS, told.IF_VERSION, told.MIN_VERSION, told.FORMAT),
+        answers={200: (Window, RenderedWindow, RenderedItems)},
+        refusals=(*OF_ONE, Conflict, NotExpressible),
     ),
     Operation(
         method="post",
@@ -152,6 +156,15 @@ OPERATIONS: Final = (
         summary="Replaces the whole window; the history stays as it is",
         body=CompactBody,
         answers={200: Compacted},
+        refusals=(*WRITING, NotFound, Conflict),
+    ),
+    Operation(
+        method="post",
+        path=f"{CONTEXT}/undo",
+        name="undoMessages",
+        summary="Undoes every message from a seq on; the history keeps them",
+        body=UndoBody,
+        answers={200: Undone},
         refusals=(*WRITING, NotFound, Conflict),
     ),
     Operation(

@@ -5,6 +5,7 @@ from typing import Final
 from api.requests import NUMBER_MAX
 from api.routes.contexts import LISTED_DEFAULT
 from api.routes.messages import PAGE_DEFAULT
+from formats.rendering import RENDERERS
 from schemas.json_schema import CONTEXT_ID, EVENT_ID, Json
 from schemas.limits import (
     CONTEXT_ID_BYTES_MAX,
@@ -60,6 +61,11 @@ BUDGET_TOKENS: Final = number(
     "budget_tokens", "a budget for this read only", least=1, most=TOKEN_BUDGET_MAX
 )
 IF_VERSION: Final = number("if_version", "409 where the window has another version")
+FORMAT: Final = query(
+    "format",
+    "the window in the shape of a provider, instead of the messages as they are stored",
+    {"type": "string", "enum": list(RENDERERS)},
+)
 MIN_VERSION: Final = number("min_version", "wait up to 5 s for this version, else 503")
 CURSOR: Final = number("cursor", "the last version seen; 0: from the beginning; none: from now on")
 INCLUDE_MESSAGES: Final = query(

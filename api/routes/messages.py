@@ -17,6 +17,8 @@ from api.routing import json_response, reads, resource, writes
 from schemas.limits import PAGE_MESSAGES_MAX
 from streams.core.head import Head
 from streams.core.outcome import Appended
+from streams.core.undone import UndoneRange
+from streams.core.view import range_json
 from streams.store import Store
 
 PAGE_DEFAULT: Final = 100
@@ -57,11 +59,9 @@ class MessageRoutes:
         context_id = requests.context_id(request)
         limit = _limit(request)
         offset = requests.number(request, "offset", 0)
-        head = await existing(self._store, context_id)
-        last = head.last_seq - offset
-        return json_response(
-            b'{"messages":[%b]}' % await self._page(context_id, max(1, last - limit + 1), last)
-        )
+        await existing(self._store, context_id)
+        messages = await self._store.tail(context_id, offset, limit)
+        return json_response(b'{"messages":[%b]}' % b",".join(messages))
 
     async def _replay(self, request: Request) -> Response:
         context_id = requests.context_id(request)
@@ -81,21 +81,28 @@ class MessageRoutes:
             last = min(before_seq - 1, head.last_seq)
             first = max(1, last - limit + 1)
             next_seq = first if 1 < first <= last else None
+        messages, undone = await self._page(context_id, first, last)
         return json_response(
-            b'{"messages":[%b],"version":%d,"last_seq":%d,"next_seq":%b}'
+            b'{"messages":[%b],"version":%d,"last_seq":%d,"next_seq":%b,"undone":%b}'
             % (
-                await self._page(context_id, first, last),
+                messages,
                 head.version,
                 head.last_seq,
                 b"null" if next_seq is None else b"%d" % next_seq,
+                msgspec.json.encode([range_json(one) for one in undone]),
             )
         )
 
-    async def _page(self, context_id: str, first: int, last: int) -> bytes:
-        """The stored JSON of the messages is joined as it is; an empty range is an empty page."""
+    async def _page(
+        self, context_id: str, first: int, last: int
+    ) -> tuple[bytes, list[UndoneRange]]:
+        """The stored JSON of the messages, joined as it is, and what of them is undone; an empty
+        range is an empty page."""
         if first > last:
-            return b""
-        return b",".join(await self._store.messages(context_id, first, last))
+            return b"", []
+        # Before anything is waited for, so that it is of the same version as the head.
+        undone = await self._store.undone(context_id, first, last)
+        return b",".join(await self._store.messages(context_id, first, last)), undone
 
 
 def _limit(request: Request) -> int:

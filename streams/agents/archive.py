@@ -16,13 +16,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.codec import Unreadable, decode_fact
-from schemas.facts import MessageAccepted
+from schemas.facts import MessageAccepted, UndoAccepted
 from schemas.limits import MESSAGE_BYTES_MAX
 from streams.archive.errors import ArchiveUnavailable, ArchiveUnfit
 from streams.archive.facts import Arrived, Facts, FactsLost
 from streams.archive.healing import Healer, Hot, LoopTail
 from streams.archive.herald import Herald
-from streams.archive.row import ArchiveRow, row_of
+from streams.archive.row import ArchiveRow, ArchiveUndo, row_of, undo_of
 from streams.archive.status import ArchiveStatus
 from streams.archive.writer import ArchiveWriter, Written
 from streams.metrics import Metrics
@@ -76,6 +76,7 @@ class ArchiveAgent:
         self._lanes: dict[int, _Lane] = {}
         self._pending: list[ArchiveRow] = []
         self._pending_bytes = 0
+        self._undos: list[ArchiveUndo] = []
         self._waiting_since = time.monotonic()
         self._unannounced: dict[int, dict[str, int]] = {}
         self._heal_at = 0.0
@@ -207,6 +208,7 @@ class ArchiveAgent:
         self._unannounced = {p: seqs for p, seqs in self._unannounced.items() if p in kept}
         self._pending = [row for row in self._pending if row.partition in kept]
         self._pending_bytes = sum(len(row.body) for row in self._pending)
+        self._undos = [undo for undo in self._undos if undo.partition in kept]
         self._followed = frozenset()
 
     def _opened(self, partition: int, position: int | None) -> _Lane:
@@ -244,7 +246,7 @@ class ArchiveAgent:
         if not self._lanes:
             self._stopping.wait(POLL_S)
             return
-        room = self._rows_max - len(self._pending)
+        room = self._rows_max - len(self._pending) - len(self._undos)
         if room <= 0 or self._pending_bytes >= BATCH_BYTES_MAX:
             return
         try:
@@ -258,7 +260,7 @@ class ArchiveAgent:
 
     def _reopen(self, partition: int) -> None:
         """Retention overtook us while we could not write: what we hold is written first."""
-        if self._pending:
+        if self._pending or self._undos:
             self._flush()
         if (lane := self._lanes.get(partition)) is not None:
             self._lanes[partition] = self._opened(partition, lane.next)
@@ -266,11 +268,14 @@ class ArchiveAgent:
 
     def _take(self, one: Arrived) -> None:
         lane = self._lanes[one.partition]
-        if one.value is not None and (row := _accepted(one.partition, one.next, one.value)):
-            if not self._pending:
-                self._waiting_since = time.monotonic()
-            self._pending.append(row)
-            self._pending_bytes += len(row.body)
+        kept = None if one.value is None else _kept(one.partition, one.next, one.value)
+        if kept is not None and not self._pending and not self._undos:
+            self._waiting_since = time.monotonic()
+        if isinstance(kept, ArchiveRow):
+            self._pending.append(kept)
+            self._pending_bytes += len(kept.body)
+        elif isinstance(kept, ArchiveUndo):
+            self._undos.append(kept)
         lane.next = max(lane.next, one.next)
 
     # -- batches --------------------------------------------------------------------------------
@@ -283,7 +288,7 @@ class ArchiveAgent:
         if not self._pending and not self._lags():
             return False
         return (
-            len(self._pending) >= self._rows_max
+            len(self._pending) + len(self._undos) >= self._rows_max
             or self._pending_bytes >= BATCH_BYTES_MAX
             or time.monotonic() >= self._waiting_since + self._interval_s
         )
@@ -296,17 +301,19 @@ class ArchiveAgent:
         3. the position moves behind this batch, to be stored with the next one.
         """
         if not self._pending:
-            # Nothing but facts that the archive does not keep: there is nothing to announce.
+            # Nothing but undos, and facts that the archive does not keep: of those nothing is
+            # announced.
             for lane in self._lanes.values():
                 lane.announced = lane.next
         positions = {partition: lane.announced for partition, lane in self._lanes.items()}
         began = time.monotonic()
-        written = self._writer.write(self._pending, positions)
+        written = self._writer.write(self._pending, positions, self._undos)
         self._metrics.archive_flush_duration.observe(time.monotonic() - began)
         for partition, position in positions.items():
             self._lanes[partition].stored = position
         self._pending = []
         self._pending_bytes = 0
+        self._undos = []
         self._waiting_since = time.monotonic()
         self._count(written)
         self._tell(flushed_at=time.time())
@@ -359,13 +366,16 @@ class ArchiveAgent:
             self._heal_pause_s = min(2 * self._heal_pause_s, HEAL_LAST_S)
 
 
-def _accepted(partition: int, next_offset: int, value: bytes) -> ArchiveRow | None:
-    """The row that a fact asks for, if it is one that accepts a message."""
+def _kept(partition: int, next_offset: int, value: bytes) -> ArchiveRow | ArchiveUndo | None:
+    """What a fact asks for, if it is one that accepts a message or an undo."""
     try:
-        subject, fact = decode_fact(value)
-        if not isinstance(fact, MessageAccepted):
-            return None
-        return row_of(partition, subject, bytes(fact.message), fact.event_id)
+        match decode_fact(value):
+            case subject, MessageAccepted() as fact:
+                return row_of(partition, subject, bytes(fact.message), fact.event_id)
+            case subject, UndoAccepted() as fact:
+                return undo_of(partition, subject, fact)
+            case _:
+                return None
     except Unreadable as exc:
         log.error(
             "a record of the facts can't be understood and is left out",

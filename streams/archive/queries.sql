@@ -75,6 +75,14 @@ saved as (
 )
 select context_id, archived_seq, top_seq from reached;
 
+-- name: insert_undos
+insert into undos (context_id, version, from_seq, to_seq, undone, event_id)
+select * from unnest(
+    %(context_ids)s::text[], %(versions)s::bigint[], %(from_seqs)s::bigint[],
+    %(to_seqs)s::bigint[], %(undone)s::bigint[], %(event_ids)s::text[]
+)
+on conflict do nothing;
+
 -- name: note_holes
 insert into archive_holes (context_id, partition)
 select context_id, partition
@@ -127,6 +135,7 @@ values (%(topic)s, %(partition)s, %(position)s)
 on conflict (topic, partition) do update set position = excluded.position;
 
 -- name: bodies
-select seq, body from messages
-where context_id = %(context_id)s and seq between %(from_seq)s and %(to_seq)s
-order by seq;
+select m.seq, m.body
+from unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) as run (first, last)
+join messages m on m.context_id = %(context_id)s and m.seq between run.first and run.last
+order by m.seq;

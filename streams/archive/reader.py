@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
@@ -58,13 +59,18 @@ class ArchiveReader:
         """Hang up."""
         await self._pool.close(timeout=ANSWER_S)
 
-    async def bodies(self, context_id: str, from_seq: int, to_seq: int) -> list[tuple[int, bytes]]:
-        """The archived messages `from_seq` to `to_seq`, both included, as seq and JSON, in order.
+    async def bodies(self, context_id: str, runs: Sequence[range]) -> list[tuple[int, bytes]]:
+        """The archived messages of these runs of seqs, none of them empty and each behind the one
+        before, as seq and JSON, in order.
 
         What is not archived is not in the list. Raises `ArchiveUnavailable` when Postgres has not
         answered within `ANSWER_S` seconds.
         """
-        asked = {"context_id": context_id, "from_seq": from_seq, "to_seq": to_seq}
+        asked: dict[str, object] = {
+            "context_id": context_id,
+            "firsts": [run[0] for run in runs],
+            "lasts": [run[-1] for run in runs],
+        }
         query = asyncio.create_task(self._fetched(asked))
         try:
             # Not cancelled and waited for: psycopg gives a server that hangs ten seconds more.
@@ -77,8 +83,8 @@ class ArchiveReader:
         except (psycopg.Error, PoolTimeout, PoolClosed):
             pass
         raise ArchiveUnavailable(
-            f"messages {from_seq} to {to_seq} are in the archive, and Postgres does not answer; "
-            "ask again",
+            f"messages {runs[0][0]} to {runs[-1][-1]} are in the archive, and Postgres does not "
+            "answer; ask again",
             RETRY_AFTER_S,
         )
 

@@ -1,4 +1,4 @@
-"""A row of the archive: a message's JSON as it is served, and what SQL asks about it."""
+"""Rows of the archive: a message's JSON as it is served, and what SQL asks about it; an undo."""
 
 from typing import Annotated, Final, NamedTuple
 
@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.codec import Unreadable, reason
+from schemas.facts import UndoAccepted
 
 BIGINT_MAX: Final = (1 << 63) - 1
 NUL: Final = "\0"
@@ -38,6 +39,26 @@ class ArchiveRow(NamedTuple):
     token_count: int
     event_id: str | None
     inserted_at: str
+
+
+class ArchiveUndo(NamedTuple):
+    """`undone` messages between `from_seq` and `to_seq` were undone by this event."""
+
+    partition: int
+    context_id: str
+    version: int
+    from_seq: int
+    to_seq: int
+    undone: int
+    event_id: str
+
+
+def undo_of(partition: int, context_id: str, undo: UndoAccepted) -> ArchiveUndo:
+    """What SQL is told of an undo. Raises `Unreadable`."""
+    numbers = (undo.version, undo.from_seq, undo.to_seq, undo.undone)
+    if not all(1 <= number <= BIGINT_MAX for number in numbers):
+        raise Unreadable(f"an undo with numbers that none has: {numbers}")
+    return ArchiveUndo(partition, context_id, *numbers, undo.event_id)
 
 
 def row_of(partition: int, context_id: str, body: bytes, event_id: str | None) -> ArchiveRow:

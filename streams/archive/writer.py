@@ -15,7 +15,7 @@ from streams.archive.copy import copied
 from streams.archive.errors import ArchiveUnavailable
 from streams.archive.migrations import migrate
 from streams.archive.queries import QUERIES
-from streams.archive.row import ArchiveRow
+from streams.archive.row import ArchiveRow, ArchiveUndo
 
 log = structlog.get_logger()
 
@@ -75,21 +75,27 @@ class ArchiveWriter:
             self._connection.close()
             self._connection = None
 
-    def write(self, rows: Sequence[ArchiveRow], positions: Mapping[int, int]) -> Written:
+    def write(
+        self,
+        rows: Sequence[ArchiveRow],
+        positions: Mapping[int, int],
+        undos: Sequence[ArchiveUndo] = (),
+    ) -> Written:
         """In one transaction, which nobody else's batch of these partitions overlaps:
 
         1. insert the messages that are not there yet;
         2. compare those that are: another body under the same seq is an alarm, the first one stays;
         3. move the watermarks;
         4. note where messages are missing;
-        5. save the facts positions: nothing of what lies below them is needed again.
+        5. insert the undos that are not there yet;
+        6. save the facts positions: nothing of what lies below them is needed again.
         """
         with self._answering() as connection:
             try:
-                return self._write(connection, rows, positions)
+                return self._write(connection, rows, positions, undos)
             except Unstorable:
                 takeable = [row for row in rows if self._takes(connection, row)]
-                written = self._write(connection, takeable, positions)
+                written = self._write(connection, takeable, positions, undos)
         return replace(
             written,
             attempted=len(rows),
@@ -157,7 +163,11 @@ class ArchiveWriter:
     # -- one batch ------------------------------------------------------------------------------
 
     def _write(
-        self, connection: Connection, rows: Sequence[ArchiveRow], positions: Mapping[int, int]
+        self,
+        connection: Connection,
+        rows: Sequence[ArchiveRow],
+        positions: Mapping[int, int],
+        undos: Sequence[ArchiveUndo],
     ) -> Written:
         written = Written()
         partitions = sorted({row.partition for row in rows} | positions.keys())
@@ -181,6 +191,8 @@ class ArchiveWriter:
                     differing=differing,
                     new_holes=new_holes,
                 )
+            if undos:
+                _insert_undos(connection, undos)
             if positions:
                 self._save(connection, positions)
         return written
@@ -223,6 +235,18 @@ def _inserted(connection: Connection, data: bytes) -> _Inserted:
     assert row is not None, "an aggregate always has a row"
     # A sum of bigints is a numeric.
     return _Inserted(*(int(number) for number in row))
+
+
+def _insert_undos(connection: Connection, undos: Sequence[ArchiveUndo]) -> None:
+    asked = {
+        "context_ids": [undo.context_id for undo in undos],
+        "versions": [undo.version for undo in undos],
+        "from_seqs": [undo.from_seq for undo in undos],
+        "to_seqs": [undo.to_seq for undo in undos],
+        "undone": [undo.undone for undo in undos],
+        "event_ids": [undo.event_id for undo in undos],
+    }
+    connection.execute(QUERIES["insert_undos"], asked)
 
 
 def _bytes_of(rows: Sequence[ArchiveRow]) -> int:

@@ -20,15 +20,24 @@ from schemas.events import (
     LogEvent,
     Message,
     MessageAppended,
+    MessagesUndone,
     MetadataPatched,
     WindowCompacted,
 )
-from schemas.facts import ContextChanged, Fact, MessageAccepted, RequestRefused, WindowChanged
+from schemas.facts import (
+    ContextChanged,
+    Fact,
+    MessageAccepted,
+    RequestRefused,
+    UndoAccepted,
+    WindowChanged,
+)
 from schemas.limits import (
     CONTROL_ANSWERS_KEPT,
     METADATA_BYTES_MAX,
+    UNDO_ANSWERS_KEPT,
 )
-from streams.core.head import ControlAnswer, Head, Window
+from streams.core.head import ControlAnswer, Head, UndoAnswer, Undos, Window
 from streams.core.outcome import (
     Advanced,
     Appended,
@@ -40,6 +49,7 @@ from streams.core.outcome import (
     Refused,
     Stale,
     Tombstoned,
+    Undone,
 )
 from streams.core.policies import Measures, checked
 from streams.core.rows import (
@@ -55,12 +65,20 @@ from streams.core.rows import (
     message_key,
     message_row,
     replacement_key,
+    undone_key,
 )
 from streams.core.sizes import problem_of_sizes
 from streams.core.tokens import count_parts, rule_name
 from streams.core.trim import trimmed
+from streams.core.undone import Ranges, undone_row
 from streams.core.view import context_json, segment_json
-from streams.core.window import appended, compacted, delete_own_rows
+from streams.core.window import (
+    appended,
+    compacted,
+    delete_own_rows,
+    undone,
+    without_empty_places,
+)
 
 T = TypeVar("T")
 
@@ -159,6 +177,8 @@ class _Step:
                 return self._append(data)
             case WindowCompacted():
                 return self._compact(data)
+            case MessagesUndone():
+                return self._undo(data)
             case ContextConfigured():
                 return self._configure(data)
             case MetadataPatched():
@@ -213,12 +233,16 @@ class _Step:
     def _digest(self, *content: object) -> bytes:
         return hash_of(_encoder.encode((type(self.event.data).__name__, *content)))
 
-    def _recalled(self, event_hash: bytes, digest: bytes) -> Answer | ControlAnswer | None:
+    def _recalled(
+        self, event_hash: bytes, digest: bytes
+    ) -> Answer | ControlAnswer | UndoAnswer | None:
         """The answer that this idempotency key got before; another body under it is refused."""
-        found: Answer | ControlAnswer | None = None
+        found: Answer | ControlAnswer | UndoAnswer | None = None
         if self.before is not None:
             row = self.draft.get(answer_key(self.context, event_hash))
-            known = (a for a in self.before.answers if a.event_hash == event_hash)
+            kept: tuple[ControlAnswer | UndoAnswer, ...]
+            kept = (*self.before.answers, *self.before.undos.answers)
+            known = (a for a in kept if a.event_hash == event_hash)
             found = next(known, None) if row is None else answer_of(row)
         if found is not None and found.digest != digest:
             raise _Refusal(
@@ -334,7 +358,7 @@ class _Step:
 
         counts = self._counts(data.replacement, data.counted, head)
         version = head.version + 1
-        delete_own_rows(head.window, self.context, self.draft)
+        delete_own_rows(head.window, self.context, self.draft, self._ranges(head))
         for index, (message, tokens) in enumerate(zip(data.replacement, counts, strict=True)):
             self.draft.put(
                 replacement_key(self.context, version, index),
@@ -351,6 +375,51 @@ class _Step:
         head = self._remember(head, event_hash, digest)
         self._window_changed(head)
         return self._changed(head, Compacted(version))
+
+    def _undo(self, data: MessagesUndone) -> Folded:
+        event_hash = hash_of(self.event.id.encode())
+        digest = self._digest(data)
+        match self._recalled(event_hash, digest):
+            case UndoAnswer() as known:
+                answer = Undone(known.version, known.undone, known.from_seq, known.to_seq)
+                return self._unchanged(replace(answer, replayed=True))
+        head = self._open(self._existing())
+        self._check_version(head, data.if_version)
+
+        ranges = self._ranges(head)
+        first, last = ranges.next_standing(data.from_seq), ranges.last_standing(head.last_seq)
+        answer = Undone(head.version, 0, 0, 0)
+        if first <= last:
+            undone_before = ranges.undone_upto(last) - ranges.undone_upto(first)
+            count = last - first + 1 - undone_before
+            answer = Undone(head.version + 1, count, first, last)
+            head = self._undone(head, answer, ranges)
+        # Even where there was nothing to undo: a retry must not undo what was said since.
+        return self._changed(_remembered(head, event_hash, digest, answer), answer)
+
+    def _undone(self, head: Head, answer: Undone, ranges: Ranges) -> Head:
+        window = undone(head.window, answer.from_seq, self.context, self.draft, ranges)
+        window = without_empty_places(window, self.context, self.draft, ranges)
+        place, undone_range = ranges.undo(answer.from_seq, head.last_seq, answer.version)
+        self.draft.put(undone_key(self.context, place), undone_row(undone_range))
+        after = replace(
+            head,
+            version=answer.version,
+            updated_at=self.at.timestamp_ms,
+            window=window,
+            undos=Undos(place + 1, head.undos.answers),
+        )
+        self.facts.append(
+            UndoAccepted(
+                self.event.id, answer.version, answer.from_seq, answer.to_seq, answer.undone
+            )
+        )
+        if window != head.window:
+            self._window_changed(after)
+        return after
+
+    def _ranges(self, head: Head) -> Ranges:
+        return Ranges(head.undos.ranges, self.context, self.draft.get_many)
 
     def _configure(self, data: ContextConfigured) -> Folded:
         event_hash = hash_of(self.event.id.encode())
@@ -422,6 +491,14 @@ class _Step:
         if after == head:
             return self._unchanged(Advanced())
         return self._changed(after, Advanced())
+
+
+def _remembered(head: Head, event_hash: bytes, digest: bytes, given: Undone) -> Head:
+    answer = UndoAnswer(
+        event_hash, digest, given.version, given.undone, given.from_seq, given.to_seq
+    )
+    answers = (*head.undos.answers, answer)[-UNDO_ANSWERS_KEPT:]
+    return replace(head, undos=replace(head.undos, answers=answers))
 
 
 def _merged(metadata: bytes, patch: Raw) -> bytes:

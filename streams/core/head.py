@@ -5,7 +5,7 @@ a `Live` range shows messages as they were said. There is never more than one of
 summary first; nothing outside `streams.core` depends on that.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -62,6 +62,24 @@ class ControlAnswer(Struct, frozen=True, array_like=True):
     created: bool = False
 
 
+class UndoAnswer(Struct, frozen=True, array_like=True):
+    """What an undo was answered, kept for retries with the same key: see `outcome.Undone`."""
+
+    event_hash: bytes
+    digest: bytes
+    version: int
+    undone: int
+    from_seq: int
+    to_seq: int
+
+
+class Undos(Struct, frozen=True, array_like=True):
+    """`ranges`: how many rows tell which messages are undone, see `streams.core.undone`."""
+
+    ranges: int = 0
+    answers: tuple[UndoAnswer, ...] = ()
+
+
 class Head(Struct, frozen=True, array_like=True):
     """Times in milliseconds of the broker's clock; `offset` is the fence: the log offset of the
     last event folded into this head. `trimmed_version`: of the newest message that was trimmed."""
@@ -83,6 +101,7 @@ class Head(Struct, frozen=True, array_like=True):
     answers: tuple[ControlAnswer, ...] = ()
     rules: int = RULES
     trimmed_version: int = 0
+    undos: Undos = Undos()
 
     @property
     def needs_compaction(self) -> bool:
@@ -91,12 +110,24 @@ class Head(Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
+NO_UNDOS: Final = Undos()
+_NO_UNDOS: Final = _encoder.encode(NO_UNDOS)
+# How msgpack begins a list of more than 15: its number of fields, in two bytes.
+_FIELDS: Final = b"\xdc" + len(Head.__struct_fields__).to_bytes(2, "big")
+_FIELDS_BEFORE: Final = b"\xdc" + (len(Head.__struct_fields__) - 1).to_bytes(2, "big")
 _decoder = msgspec.msgpack.Decoder(Head)
 
 
 def encode_head(head: Head) -> bytes:
-    """The value of the head's row in `windows`."""
-    return _encoder.encode(head)
+    """The value of the head's row in `windows`.
+
+    Undos came later. Where there was none, the row is what it was before they came, to the byte, so
+    that heads that nobody has touched since then are still what a replay of the log gives.
+    """
+    row = _encoder.encode(head)
+    if head.undos == NO_UNDOS:
+        return _FIELDS_BEFORE + row[len(_FIELDS) : -len(_NO_UNDOS)]
+    return row
 
 
 def decode_head(row: bytes) -> Head:

@@ -33,6 +33,17 @@ class Compacted(Struct, frozen=True):
     replayed: bool = False
 
 
+class Undone(Struct, frozen=True):
+    """So many messages are `undone`, between `from_seq` and `to_seq`, since `version`; where none
+    was, both are 0, and the version is what it was."""
+
+    version: int
+    undone: int
+    from_seq: int
+    to_seq: int
+    replayed: bool = False
+
+
 class Patched(Struct, frozen=True):
     """The metadata are merged."""
 
@@ -66,5 +77,14 @@ class Unread(Struct, frozen=True):
 
 
 Outcome = (
-    Appended | Configured | Compacted | Patched | Tombstoned | Advanced | Stale | Refused | Unread
+    Appended
+    | Configured
+    | Compacted
+    | Undone
+    | Patched
+    | Tombstoned
+    | Advanced
+    | Stale
+    | Refused
+    | Unread
 )

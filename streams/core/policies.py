@@ -5,6 +5,7 @@ afterwards, or holds one message alone.
 """
 
 from collections.abc import Callable
+from itertools import chain
 from typing import assert_never
 
 import msgspec
@@ -24,6 +25,7 @@ from streams.core.rows import (
     tokens_of,
 )
 from streams.core.tokens import Measure, count_message
+from streams.core.undone import Ranges
 from streams.core.window import live_row, without_empty_places, without_oldest
 
 Measures = Callable[[str], Measure]
@@ -43,31 +45,39 @@ def checked(head: Head, context: bytes, draft: Draft, measures: Measures) -> Win
     window = head.window
     if not head.needs_compaction:
         return window
+    ranges = Ranges(head.undos.ranges, context, draft.get_many)
     match head.policy:
         case Manual():
             return window
         case LastN(config=config):
-            return _last_n(window, config.limit, head.token_budget, context, draft)
+            return _last_n(window, config.limit, head.token_budget, context, draft, ranges)
         case SkipParts(config=config):
             measure = measures(head.encoding)
-            window = _skip_parts(window, config.skip_kinds, context, draft, measure)
-            window = _last_n(window, config.limit, head.token_budget, context, draft)
-            return without_empty_places(window, context, draft)
+            window = _skip_parts(window, config.skip_kinds, context, draft, ranges, measure)
+            window = _last_n(window, config.limit, head.token_budget, context, draft, ranges)
+            return without_empty_places(window, context, draft, ranges)
         case _:
             assert_never(head.policy)
 
 
-def _last_n(window: Window, limit: int | None, budget: int, context: bytes, draft: Draft) -> Window:
+def _last_n(
+    window: Window, limit: int | None, budget: int, context: bytes, draft: Draft, ranges: Ranges
+) -> Window:
     """Keep the latest `limit` messages, then drop the oldest until the budget holds."""
     while limit is not None and window.entries > limit:
-        window = without_oldest(window, context, draft)
+        window = without_oldest(window, context, draft, ranges)
     while window.used_tokens > budget and window.entries > 1:
-        window = without_oldest(window, context, draft)
+        window = without_oldest(window, context, draft, ranges)
     return window
 
 
 def _skip_parts(
-    window: Window, kinds: tuple[str, ...], context: bytes, draft: Draft, measure: Measure
+    window: Window,
+    kinds: tuple[str, ...],
+    context: bytes,
+    draft: Draft,
+    ranges: Ranges,
+    measure: Measure,
 ) -> Window:
     """Drop the parts of these kinds from every message that has not been through it before."""
     for at, segment in enumerate(window.segments):
@@ -77,7 +87,7 @@ def _skip_parts(
                 before = _skip_in_summary(segment, kinds, context, draft, measure)
                 skipped = replace(segment, kinds=kinds)
             case Live():
-                before = _skip_in_live(segment, kinds, context, draft, measure)
+                before = _skip_in_live(segment, kinds, context, draft, ranges, measure)
                 skipped = replace(segment, kinds=kinds, shown_to=segment.to_seq)
             case _:
                 assert_never(segment)
@@ -110,12 +120,17 @@ def _skip_in_summary(
 
 
 def _skip_in_live(
-    live: Live, kinds: tuple[str, ...], context: bytes, draft: Draft, measure: Measure
+    live: Live,
+    kinds: tuple[str, ...],
+    context: bytes,
+    draft: Draft,
+    ranges: Ranges,
+    measure: Measure,
 ) -> tuple[int, int]:
     """Write shown forms of the messages that lose parts; the entries and tokens that went."""
     entries = tokens = 0
     start = max(live.from_seq, live.shown_to + 1) if live.kinds == kinds else live.from_seq
-    for seq in range(start, live.to_seq + 1):
+    for seq in chain.from_iterable(ranges.standing(start, live.to_seq)):
         row = live_row(live, context, seq, draft)
         if row is None or row == LEFT_OUT:
             continue

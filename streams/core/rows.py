@@ -6,6 +6,7 @@ reader gets, so that serving needs no decoding and counting needs no parsing.
 """
 
 import struct
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Final, Protocol
 
@@ -77,6 +78,11 @@ def shown_key(context: bytes, seq: int) -> bytes:
 def replacement_key(context: bytes, version: int, index: int) -> bytes:
     """A message that a compaction put in the place of others."""
     return b"%b\0r%b%b" % (context, version.to_bytes(8, "big"), index.to_bytes(4, "big"))
+
+
+def undone_key(context: bytes, index: int) -> bytes:
+    """A range of messages that are undone; see `streams.core.undone`."""
+    return b"%b\0u%b" % (context, index.to_bytes(8, "big"))
 
 
 def answer_key(context: bytes, event_hash: bytes) -> bytes:
@@ -154,6 +160,13 @@ def answer_of(row: bytes) -> Answer:
     return _answer_decoder.decode(row)
 
 
+GetMany = Callable[[Sequence[bytes]], Sequence[bytes | None]]
+"""Reads rows, in the order of their keys; None for one that is not there."""
+
+GetMessages = Callable[[bytes, Sequence[int]], Sequence[bytes | None]]
+"""Reads the rows of a context's messages, in the order of their seqs."""
+
+
 class Rows(Protocol):
     """The rows of one partition's tail, as they stand before the event."""
 
@@ -171,6 +184,10 @@ class Draft:
     def get(self, key: bytes) -> bytes | None:
         """The value of a row as the event has left it."""
         return self.writes[key] if key in self.writes else self._rows.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of rows as the event has left them, in the order of the keys."""
+        return [self.get(key) for key in keys]
 
     def put(self, key: bytes, value: bytes) -> None:
         """Write a row."""

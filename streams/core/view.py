@@ -6,6 +6,7 @@ from msgspec import Raw, Struct
 from schemas.policy import Policy
 from streams.core.clock import rfc3339
 from streams.core.head import Head, Segment, Summary
+from streams.core.undone import UndoneRange
 
 _json = msgspec.json.Encoder()
 
@@ -49,6 +50,11 @@ def context_json(context_id: str, head: Head) -> bytes:
             updated_at=rfc3339(head.updated_at),
         )
     )
+
+
+def range_json(undone: UndoneRange) -> dict[str, int]:
+    """A range of undone messages as readers see it."""
+    return {"from_seq": undone.from_seq, "to_seq": undone.to_seq}
 
 
 def segment_json(segment: Segment) -> dict[str, str | int]:

@@ -1,24 +1,32 @@
 """The window: what is in it, how it grows, how its oldest message leaves, and how it is shown.
 
 Messages are never copied into the window: it names them by seq, and the rows of the tail hold them.
+A live segment begins and ends with a message that stands; those between that are undone are not in
+the window. What is undone, a `Ranges` says.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streams.core.head import Live, Segment, Summary, Window
+from streams.core.head import Head, Live, Segment, Summary, Window
 from streams.core.rows import (
     LEFT_OUT,
     Draft,
+    GetMany,
+    GetMessages,
     json_of,
     message_key,
     replacement_key,
     shown_key,
     tokens_of,
 )
+from streams.core.undone import Ranges
 
 
 def appended(window: Window, first_seq: int, last_seq: int, tokens: int) -> Window:
@@ -48,7 +56,64 @@ def first_live_seq(window: Window) -> int | None:
     return next((s.from_seq for s in window.segments if isinstance(s, Live)), None)
 
 
-def delete_own_rows(window: Window, context: bytes, draft: Draft) -> None:
+def undone(window: Window, first: int, context: bytes, draft: Draft, ranges: Ranges) -> Window:
+    """The window when no message from `first` on stands any more, which itself stood till now, as
+    `ranges` say.
+
+    A summary goes with the last message that it stands for. What had left the window stays away.
+    """
+    segments: list[Segment] = []
+    entries = tokens = 0
+    for segment in window.segments:
+        left = _without_undone(segment, first, ranges)
+        if left is not None:
+            segments.append(left)
+        for row in _leaving(segment, left, first, context, draft, ranges):
+            if row is not None and row != LEFT_OUT:
+                entries += 1
+                tokens += tokens_of(row)
+    return Window(tuple(segments), window.entries - entries, window.used_tokens - tokens)
+
+
+def _without_undone(segment: Segment, first: int, ranges: Ranges) -> Segment | None:
+    match segment:
+        case Summary():
+            # A summary that was made before anything was said begins at 0.
+            oldest = ranges.next_standing(max(1, segment.from_seq))
+            return None if first <= oldest <= segment.to_seq else segment
+        case Live():
+            if segment.from_seq >= first:
+                return None
+            return replace(segment, to_seq=min(segment.to_seq, ranges.last_standing(first - 1)))
+        case _:
+            assert_never(segment)
+
+
+def _leaving(
+    segment: Segment,
+    left: Segment | None,
+    first: int,
+    context: bytes,
+    draft: Draft,
+    ranges: Ranges,
+) -> Iterator[bytes | None]:
+    """The rows that the window shows no more. Those that only it needed are deleted."""
+    match segment:
+        case Summary():
+            for index in range(segment.first, segment.end) if left is None else ():
+                key = replacement_key(context, segment.version, index)
+                yield draft.get(key)
+                draft.delete(key)
+        case Live():
+            for seq in _seqs(ranges, max(first, segment.from_seq), segment.to_seq):
+                yield live_row(segment, context, seq, draft)
+                if seq <= segment.shown_to:
+                    draft.delete(shown_key(context, seq))
+        case _:
+            assert_never(segment)
+
+
+def delete_own_rows(window: Window, context: bytes, draft: Draft, ranges: Ranges) -> None:
     """Take away the rows that exist for the window's sake: replacements and shown forms."""
     for segment in window.segments:
         match segment:
@@ -56,13 +121,14 @@ def delete_own_rows(window: Window, context: bytes, draft: Draft) -> None:
                 for index in range(segment.first, segment.end):
                     draft.delete(replacement_key(context, segment.version, index))
             case Live():
-                for seq in range(segment.from_seq, min(segment.shown_to, segment.to_seq) + 1):
+                last = min(segment.shown_to, segment.to_seq)
+                for seq in _seqs(ranges, segment.from_seq, last):
                     draft.delete(shown_key(context, seq))
             case _:
                 assert_never(segment)
 
 
-def without_oldest(window: Window, context: bytes, draft: Draft) -> Window:
+def without_oldest(window: Window, context: bytes, draft: Draft, ranges: Ranges) -> Window:
     """The window without its oldest place. The rows that only the window needed go with it."""
     oldest, rest = window.segments[0], window.segments[1:]
     match oldest:
@@ -76,7 +142,7 @@ def without_oldest(window: Window, context: bytes, draft: Draft) -> Window:
             row = live_row(oldest, context, oldest.from_seq, draft)
             if oldest.from_seq <= oldest.shown_to:
                 draft.delete(shown_key(context, oldest.from_seq))
-            shorter = replace(oldest, from_seq=oldest.from_seq + 1)
+            shorter = replace(oldest, from_seq=ranges.next_standing(oldest.from_seq + 1))
             empty = oldest.from_seq >= oldest.to_seq
         case _:
             assert_never(oldest)
@@ -86,11 +152,11 @@ def without_oldest(window: Window, context: bytes, draft: Draft) -> Window:
     return Window(segments, window.entries - 1, window.used_tokens - tokens_of(row))
 
 
-def without_empty_places(window: Window, context: bytes, draft: Draft) -> Window:
+def without_empty_places(window: Window, context: bytes, draft: Draft, ranges: Ranges) -> Window:
     """The window without the places at its old end that show nothing: they would keep rows hot,
     and be read with every window, for nobody."""
     while window.segments and _oldest_row(window, context, draft) in (None, LEFT_OUT):
-        window = without_oldest(window, context, draft)
+        window = without_oldest(window, context, draft, ranges)
     return window
 
 
@@ -107,6 +173,11 @@ def live_row(live: Live, context: bytes, seq: int, draft: Draft) -> bytes | None
     return draft.get(message_key(context, seq)) if shown is None else shown
 
 
+def _seqs(ranges: Ranges, first: int, last: int) -> Iterator[int]:
+    """The seqs from `first` to `last` that stand."""
+    return chain.from_iterable(ranges.standing(first, last))
+
+
 class Shown(Struct, frozen=True):
     """A window as it is served: the messages' JSON, oldest first, and what they count together."""
 
@@ -116,24 +187,57 @@ class Shown(Struct, frozen=True):
     over_budget: bool
 
 
-GetMany = Callable[[Sequence[bytes]], Sequence[bytes | None]]
-
-
-def show(window: Window, context: bytes, get_many: GetMany, budget: int | None) -> Shown:
+def show(
+    head: Head,
+    context: bytes,
+    get_many: GetMany,
+    budget: int | None,
+    get_messages: GetMessages | None = None,
+) -> Shown:
     """Serve a window within a budget, in tokens: the oldest messages are left out until it fits.
 
     The newest message is always served; `over_budget` says that it alone is too large. No budget
-    (None) leaves nothing out. `get_many` reads rows of the tail, in the order of their keys.
+    (None) leaves nothing out. `get_many` reads rows of the tail, in the order of their keys;
+    `get_messages` reads those of messages, where somebody knows them already.
     """
+    if get_messages is None:
+        get_messages = _by_key(get_many)
+    ranges = Ranges(head.undos.ranges, context, get_many)
+    read = partial(_rows, context, get_many, get_messages, ranges)
+    window = head.window
+    if budget is None or window.used_tokens <= budget:
+        return _whole(window, read)
+    return _newest(window, read, budget)
+
+
+_Read = Callable[[Segment], tuple[Sequence[int], Sequence[bytes | None]]]
+"""The places of a segment (indexes or seqs), and the row at each."""
+
+
+def _whole(window: Window, read: _Read) -> Shown:
+    messages: list[bytes] = []
+    segments: list[Segment] = []
+    for segment in window.segments:
+        shown = [json_of(row) for row in read(segment)[1] if row is not None and row != LEFT_OUT]
+        if shown:
+            messages += shown
+            segments.append(segment)
+    return Shown(tuple(messages), window.used_tokens, tuple(segments), over_budget=False)
+
+
+def _newest(window: Window, read: _Read, budget: int) -> Shown:
     messages: list[bytes] = []
     segments: list[Segment] = []
     used_tokens = 0
     for segment in reversed(window.segments):
         cut = False
         oldest: int | None = None
-        for place, row in _rows_newest_first(segment, context, get_many):
+        places, rows = read(segment)
+        for place, row in zip(reversed(places), reversed(rows), strict=True):
+            if row is None or row == LEFT_OUT:
+                continue
             tokens = tokens_of(row)
-            if messages and budget is not None and used_tokens + tokens > budget:
+            if messages and used_tokens + tokens > budget:
                 cut = True
                 break
             messages.append(json_of(row))
@@ -147,7 +251,7 @@ def show(window: Window, context: bytes, get_many: GetMany, budget: int | None) 
         messages=tuple(reversed(messages)),
         used_tokens=used_tokens,
         segments=tuple(reversed(segments)),
-        over_budget=budget is not None and used_tokens > budget,
+        over_budget=used_tokens > budget,
     )
 
 
@@ -158,24 +262,34 @@ def _from(segment: Segment, oldest: int) -> Segment:
     return replace(segment, from_seq=oldest)
 
 
-def _rows_newest_first(
-    segment: Segment, context: bytes, get_many: GetMany
-) -> Iterator[tuple[int, bytes]]:
-    """Every shown row of a segment with its place (index or seq). One read for each kind of row."""
+def _by_key(get_many: GetMany) -> GetMessages:
+    def get_messages(context: bytes, seqs: Sequence[int]) -> Sequence[bytes | None]:
+        return get_many([message_key(context, seq) for seq in seqs])
+
+    return get_messages
+
+
+def _rows(
+    context: bytes,
+    get_many: GetMany,
+    get_messages: GetMessages,
+    ranges: Ranges,
+    segment: Segment,
+) -> tuple[Sequence[int], Sequence[bytes | None]]:
+    """Every place of a segment (index or seq), and its row. One read for each kind of row."""
     match segment:
         case Summary():
-            places = range(segment.first, segment.end)
-            rows = get_many([replacement_key(context, segment.version, i) for i in places])
+            indexes = range(segment.first, segment.end)
+            keys = [replacement_key(context, segment.version, index) for index in indexes]
+            return indexes, get_many(keys)
         case Live():
-            places = range(segment.from_seq, segment.to_seq + 1)
-            rows = list(get_many([message_key(context, seq) for seq in places]))
-            reduced = range(segment.from_seq, min(segment.shown_to, segment.to_seq) + 1)
+            seqs = list(_seqs(ranges, segment.from_seq, segment.to_seq))
+            rows = list(get_messages(context, seqs))
+            reduced = seqs[: bisect_right(seqs, segment.shown_to)]
             shown = get_many([shown_key(context, seq) for seq in reduced]) if reduced else ()
             for i, row in enumerate(shown):
                 if row is not None:
                     rows[i] = row
+            return seqs, rows
         case _:
             assert_never(segment)
-    for place, row in zip(reversed(places), reversed(rows), strict=True):
-        if row is not None and row != LEFT_OUT:
-            yield place, row

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from streams.core.head import Head, decode_head, encode_head
@@ -131,7 +131,7 @@ class Lane:
         self.windows.store(windows_offset)
         self.durable = flight.reached
 
-    def hot(self, context_id: str, seqs: range) -> list[tuple[int, bytes]]:
+    def hot(self, context_id: str, seqs: Sequence[int]) -> list[tuple[int, bytes]]:
         """The messages among `seqs` that are in the hot tail, as seq and JSON, in order."""
         context = context_id.encode()
         rows = self.tails.get_many([message_key(context, seq) for seq in seqs])

@@ -105,9 +105,10 @@ async def test_concurrent_appends_get_every_seq_once(context: Context) -> None:
         (lambda context, **options: context.post({"message": said("a")}, **options), 201, 1),
         (lambda context, **options: context.post({"messages": [said("a")] * 3}, **options), 201, 1),
         (lambda context, **options: context.compact({"replacement": []}, **options), 200, 1),
+        (lambda context, **options: context.undo({"from_seq": 1}, **options), 200, 0),
         (lambda context, **options: context.patch({"metadata": {"a": 1}}, **options), 200, 0),
     ],
-    ids=["put", "append", "append several", "compact", "patch"],
+    ids=["put", "append", "append several", "compact", "undo", "patch"],
 )
 async def test_one_key_sent_many_times_at_once_is_one_write(
     unknown: Context, write: Callable[..., Any], status: int, version: int
@@ -197,6 +198,11 @@ async def compact(context: Context, dice: random.Random, number: int, version: i
     return await context.compact({"replacement": replacement} | perhaps(dice, if_version=version))
 
 
+async def undo(context: Context, dice: random.Random, number: int, version: int) -> Any:
+    back = {"from_seq": max(1, number // 3 - dice.randint(0, 9))}
+    return await context.undo(back | perhaps(dice, if_version=version))
+
+
 async def patch(context: Context, dice: random.Random, number: int, version: int) -> Any:
     return await context.patch({"metadata": {dice.choice("abc"): dice.choice((None, number))}})
 
@@ -227,7 +233,7 @@ async def look(context: Context, dice: random.Random, number: int, version: int)
             return await context.read(noun, from_seq=dice.choice((1, 5, -3)), limit=5)
 
 
-WRITES = (append, append, append, append_several, compact, patch, put, look, look, look)
+WRITES = (append, append, append, append_several, compact, undo, patch, put, look, look, look)
 POLICIES = (
     {"strategy": "last_n", "config": {"limit": 5}},
     {"strategy": "skip_parts", "config": {"skip_kinds": ["tool"]}},

@@ -13,6 +13,7 @@ from tests.support.live_node import LiveNode, live_node
 CONTEXTS = 50
 APPENDS_PER_CONTEXT = 100
 FRAMES_BETWEEN_CUTS = 40
+UNDOS = 100
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,28 @@ async def test_each_of_200_followers_is_told_everything_once_and_in_order(node: 
         assert follower.seqs == list(range(1, APPENDS_PER_CONTEXT + 1))
         assert follower.versions == follower.seqs
     assert sum(one.connections for one in followers) > 1.5 * len(followers), "lines were cut"
+
+
+async def test_followers_know_what_stands_however_often_their_line_is_cut(node: LiveNode) -> None:
+    async with httpx.AsyncClient(base_url=node.url, timeout=60) as client:
+        context = Context(client, "undone")
+        await context.put()
+        followers = [one for seed in range(4) for one in followers_of(node.url, "undone", 2 * seed)]
+        following = asyncio.gather(*(one.run(2 * UNDOS) for one in followers))
+        for number in range(1, UNDOS + 1):
+            said_last = (await context.say(*"abc"[: number % 3 + 1]))["last_seq"]
+            answer = await context.undo({"from_seq": max(1, said_last - number % 5)})
+            assert answer.json()["undone"] > 0
+        async with asyncio.timeout(60):
+            await following
+        late = EventsFollower(node.url, "undone", seed=1)
+        await late.run(2 * UNDOS)
+        page = (await context.read("tail", limit=1000)).json()["messages"]
+
+    for follower in (*followers, late):
+        assert follower.surprises == []
+        assert follower.seqs == list(range(1, said_last + 1))
+        assert follower.standing == {message["seq"] for message in page}
 
 
 async def test_followers_come_over_a_restart_of_the_node(node: LiveNode) -> None:

@@ -34,6 +34,7 @@ from schemas.events import (
     LogEvent,
     Message,
     MessageAppended,
+    MessagesUndone,
     MetadataPatched,
     WindowCompacted,
 )
@@ -60,6 +61,7 @@ METHODS = {
     ContextConfigured: ("PUT", ""),
     ContextTombstoned: ("DELETE", ""),
     MessageAppended: ("POST", "messages"),
+    MessagesUndone: ("POST", "undo"),
     MetadataPatched: ("PATCH", "metadata"),
     WindowCompacted: ("POST", "compact"),
 }
@@ -71,6 +73,8 @@ Beginning = tuple[ContextConfigured, tuple[Message, ...]]
 beginnings: st.SearchStrategy[Beginning] = st.tuples(strategies.configured, several)
 few = st.lists(strategies.messages, max_size=3).map(tuple)
 settings_or_metadata = strategies.configured | st.builds(MetadataPatched, strategies.metadata)
+backs = st.integers(-1, 12) | st.integers(-1, 2)
+"""How many messages lie before the newest, from the one on that is undone."""
 sizes = st.integers(1, 12)
 seqs = st.integers(1, 30)
 looks: st.SearchStrategy[tuple[str, dict[str, int]]] = st.one_of(
@@ -155,6 +159,11 @@ class Conversations(RuleBasedStateMachine):
     @rule(target=writes, name=names, replacement=few, off=if_versions)
     def compact(self, name: str, replacement: tuple[Message, ...], off: int | None) -> Write:
         return self._send(name, WindowCompacted(replacement, self._version(name, off)))
+
+    @rule(target=writes, name=names, back=backs, off=if_versions)
+    def undo(self, name: str, back: int, off: int | None) -> Write:
+        from_seq = max(1, self.world.heads[name].last_seq - back)
+        return self._send(name, MessagesUndone(from_seq, self._version(name, off)))
 
     @rule(target=writes, name=names, data=settings_or_metadata)
     def change(self, name: str, data: EventData) -> Write:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Raw
 
-from schemas.events import ContextConfigured, EventData, Message, MessageAppended, WindowCompacted
+from schemas.events import (
+    ContextConfigured,
+    EventData,
+    Message,
+    MessageAppended,
+    MessagesUndone,
+    WindowCompacted,
+)
 from schemas.limits import TOKEN_BUDGET_DEFAULT, TRIGGER_RATIO_DEFAULT
 from schemas.policy import POLICY_DEFAULT, LastN, Manual, Policy, SkipParts
 from streams.core.tokens import approximate, count_message
@@ -39,6 +46,7 @@ class PlainWindow:
     ratio: float = TRIGGER_RATIO_DEFAULT
     policy: Policy = POLICY_DEFAULT
     last_seq: int = 0
+    standing: set[int] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     stands_for: tuple[int, int] = (0, 0)
 
@@ -58,16 +66,30 @@ class PlainWindow:
             case MessageAppended(messages=messages):
                 for message in messages:
                     self.last_seq += 1
+                    self.standing.add(self.last_seq)
                     self.entries.append(_entry(message, self.last_seq))
                 if self.needs_compaction:
                     self._run()
             case WindowCompacted(replacement=messages):
                 self.stands_for = (self._oldest_seq(), self.last_seq)
                 self.entries = [_entry(message, None) for message in messages]
+            case MessagesUndone(from_seq=from_seq):
+                self._undo({seq for seq in self.standing if seq >= from_seq})
             case ContextConfigured():
                 self.budget = data.token_budget or self.budget
                 self.ratio = data.trigger_ratio or self.ratio
                 self.policy = data.policy or self.policy
+
+    def _undo(self, seqs: set[int]) -> None:
+        """A summary goes with the last message that it stands for."""
+        self.standing -= seqs
+        summed = set(range(self.stands_for[0], self.stands_for[1] + 1))
+        goes = bool(summed & seqs) and not summed & self.standing
+        self.entries = [
+            entry
+            for entry in self.entries
+            if (not goes if entry.seq is None else entry.seq in self.standing)
+        ]
 
     def _oldest_seq(self) -> int:
         if not self.entries:

@@ -5,17 +5,18 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import LogEvent
-from schemas.facts import MessageAccepted
+from schemas.facts import MessageAccepted, UndoAccepted
 from streams.core.head import Head
 from streams.following import follow
 from streams.live import Live
-from streams.news import Ended, Gap, News, Replaced, Reset, Said, State
-from tests.support.fold import World, append, messages
-from tests.support.strategies import logs
+from streams.news import Ended, Gap, News, Replaced, Reset, Said, State, Undid
+from tests.support.fold import World, append, messages, undo
+from tests.support.strategies import logs, undoing_logs
 
 
 class Followed:
@@ -34,7 +35,8 @@ class Followed:
         return [self._world.get(key) for key in keys]
 
 
-@given(log=logs(), data=st.data())
+@settings(max_examples=200)
+@given(log=logs() | undoing_logs(), data=st.data())
 def test_replayed_and_live_have_no_seam(log: list[LogEvent], data: st.DataObject) -> None:
     asyncio.run(_followed(log, data))
 
@@ -51,6 +53,35 @@ async def test_nothing_is_missed_that_happens_while_a_reset_is_told() -> None:
     assert (said.seq, said.version) == (2, 2)
     assert await anext(news) == State(2, 3, needs_compaction=False)
     await news.aclose()
+
+
+@pytest.mark.parametrize(
+    ("cursor", "told"),
+    [
+        (0, ["1", "2", "undone 2-2", "3", "4", "5", "undone 4-5", "6"]),
+        (1, ["undone 2-2", "3", "4", "5", "undone 4-5", "6"]),
+        (2, ["3", "4", "5", "undone 4-5", "6"]),
+        (4, ["5", "undone 4-5", "6"]),
+        (6, ["6"]),
+    ],
+)
+async def test_a_replay_tells_what_is_undone_behind_its_last_message(
+    cursor: int, told: list[str]
+) -> None:
+    """The undo of 5 has joined the one of 4, which is not told by itself any more."""
+    world = World()
+    first, second, fourth = append(*messages(1, 1)), append(*messages(1, 1)), append(*messages(1))
+    world.take_all(first, undo(2), second, undo(4), fourth, undo(5), append(*messages(1)))
+    found = []
+    async for news in follow(Live(), Followed(world, "c"), "c", cursor):
+        match news:
+            case Said(seq=seq):
+                found.append(str(seq))
+            case Undid(from_seq=start, to_seq=end):
+                found.append(f"undone {start}-{end}")
+            case State():
+                break
+    assert found == told
 
 
 async def _followed(log: list[LogEvent], data: st.DataObject) -> None:
@@ -132,8 +163,32 @@ def _check(world: World, name: str, start: Head, cursor: int | None, told: list[
         assert states[-1].version == head.version
         assert states[-1].used_tokens == head.window.used_tokens
     assert [type(one) for one in told].count(Ended) == (head.status == "tombstoned")
-    replaced = [one.version for one in told if isinstance(one, Replaced)]
-    assert len(replaced) == len(set(replaced))
+    for kind in (Replaced, Undid):
+        found = [one.version for one in told if isinstance(one, kind)]
+        assert len(found) == len(set(found))
+    # Where there was a gap, the messages that are missing are read elsewhere, as they are now.
+    read = set(world.tail(name)) - set(seqs) if gaps else set()
+    assert _known(world, name, since, told) | read == set(world.tail(name))
+
+
+def _known(world: World, name: str, since: int, told: list[News]) -> set[int]:
+    """What stands, to somebody who had seen all up to a version and then did as told."""
+    known: set[int] = set()
+    facts = [fact for who, fact in world.facts if who == name]
+    accepted = iter(_accepted(world, name).items())
+    for fact in facts:
+        if isinstance(fact, MessageAccepted):
+            seq, version = next(accepted)
+            known |= {seq} if version <= since else set()
+        elif isinstance(fact, UndoAccepted) and fact.version <= since:
+            known -= set(range(fact.from_seq, fact.to_seq + 1))
+    for one in told:
+        match one:
+            case Said(seq=seq):
+                known.add(seq)
+            case Undid(from_seq=first, to_seq=last):
+                known -= set(range(first, last + 1))
+    return known
 
 
 def _accepted(world: World, name: str) -> dict[int, int]:

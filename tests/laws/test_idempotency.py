@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas.events import ArchiveAdvanced, LogEvent, MessageAppended
-from streams.core.outcome import Appended, Compacted, Configured, Patched, Refused
-from tests.support.fold import World, event
+from streams.core.outcome import Appended, Compacted, Configured, Patched, Refused, Undone
+from tests.support.fold import World, append, event, messages, undo
 from tests.support.strategies import events, logs
 
 
@@ -43,7 +43,7 @@ def test_a_retry_of_anything_right_away_gets_the_first_answer(
     assert world.encoded() == before
     assert not again.facts or isinstance(first.outcome, Refused)
     match first.outcome:
-        case Appended() | Compacted() | Configured() | Patched():
+        case Appended() | Compacted() | Undone() | Configured() | Patched():
             assert again.outcome == replace(first.outcome, replayed=True)
         case _:
             assert again.outcome == first.outcome
@@ -58,13 +58,34 @@ def test_a_key_with_another_body_is_refused(
     if _is_watermark(last) or isinstance(other.data, ArchiveAdvanced):
         return
     first = world.fold(last)[0].outcome
-    assume(isinstance(first, Appended | Compacted | Configured | Patched))
+    assume(isinstance(first, Appended | Compacted | Undone | Configured | Patched))
     assume(_body(other) != _body(last) and type(other.data).__name__ != "ContextTombstoned")
     before = world.encoded()
     outcome = world.fold(event(other.data, last.subject, last.id))[0].outcome
     assert isinstance(outcome, Refused)
     assert outcome.code == "idempotency_key_reused"
     assert world.encoded() == before
+
+
+def test_an_append_that_was_undone_is_known_still() -> None:
+    world = World()
+    first = world.take(append(*messages(1, 2), key="said"))
+    world.fold(undo(1))
+    assert world.take(append(*messages(1, 2), key="said")) == replace(first, replayed=True)
+    assert world.tail() == []
+
+
+def test_an_undo_that_is_asked_again_takes_nothing_that_was_said_since() -> None:
+    world = World()
+    world.fold(append(*messages(1)))
+    for key, undone in (("one", 1), ("none", 0)):
+        first = world.take(undo(1, key=key))
+        assert isinstance(first, Undone)
+        assert first.undone == undone
+        world.fold(append(*messages(2)))
+        assert world.take(undo(1, key=key)) == replace(first, replayed=True)
+        assert world.tail() == [world.heads["c"].last_seq]
+        world.fold(undo(1))
 
 
 def _body(e: LogEvent) -> object:

@@ -15,6 +15,13 @@ def _live(head: Head) -> range:
     return range(found[0].from_seq, found[0].to_seq + 1) if found else range(0)
 
 
+def _shown(world: World, name: str) -> set[int]:
+    """The seqs in the window."""
+    live = _live(world.heads[name])
+    runs = world.ranges(name).standing(live.start, live.stop - 1)
+    return {seq for run in runs for seq in run}
+
+
 @given(log=logs(closing=False))
 def test_a_message_goes_when_it_is_archived_old_and_outside_the_window_and_not_before(
     log: list[LogEvent],
@@ -34,7 +41,7 @@ def test_a_message_goes_when_it_is_archived_old_and_outside_the_window_and_not_b
             keep = event.data.tail_keep
             assert all(seq <= head.archived_seq for seq in gone)
             assert all(seq <= head.last_seq - keep for seq in gone)
-            assert not gone & set(_live(head))
+            assert not gone & _shown(world, name)
             if folded.outcome == Advanced():
                 first_live = next(iter(_live(head)), head.last_seq + 1)
                 old = range(1, min(head.archived_seq, head.last_seq - keep, first_live - 1) + 1)
@@ -54,8 +61,9 @@ def test_there_are_no_rows_that_nothing_needs_and_all_that_something_needs(
         for name, head in world.heads.items():
             hot = set(world.numbered("m", name))
             assert hot == set(range(head.trimmed_seq + 1, head.last_seq + 1))
-            assert set(_live(head)) <= hot
-            assert set(world.numbered("s", name)) <= _reduced(head)
+            assert _shown(world, name) <= hot
+            assert set(world.numbered("s", name)) <= _reduced(head) & _shown(world, name)
+            assert set(range(head.undos.ranges)) <= set(world.numbered("u", name))
             assert len(_replacements(world, name)) <= sum(
                 s.end - s.first for s in head.window.segments if isinstance(s, Summary)
             )

@@ -6,13 +6,13 @@ from hypothesis import given
 
 from schemas.events import LogEvent, MessageAppended
 from schemas.facts import MessageAccepted
-from streams.core.outcome import Appended, Compacted
+from streams.core.outcome import Appended, Compacted, Undone
 from tests.support.fold import World
 from tests.support.strategies import logs
 
 
 @given(log=logs())
-def test_seq_and_version_move_with_accepted_appends_and_compactions_only(
+def test_seq_and_version_move_with_accepted_appends_compactions_and_undos_only(
     log: list[LogEvent],
 ) -> None:
     world = World()
@@ -31,6 +31,9 @@ def test_seq_and_version_move_with_accepted_appends_and_compactions_only(
                     assert answer.version == version
                 case Compacted(replayed=False) as answer:
                     version += 1
+                    assert answer.version == version
+                case Undone(replayed=False) as answer:
+                    version += answer.undone > 0
                     assert answer.version == version
             if folded.head is not None:
                 assert (folded.head.version, folded.head.last_seq) == (version, last_seq)

@@ -8,7 +8,14 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from schemas.events import ContextConfigured, EventData, LogEvent, MessageAppended, WindowCompacted
+from schemas.events import (
+    ContextConfigured,
+    EventData,
+    LogEvent,
+    MessageAppended,
+    MessagesUndone,
+    WindowCompacted,
+)
 from schemas.facts import WindowChanged
 from schemas.policy import Manual, SkipParts
 from streams.core.view import segment_json
@@ -21,6 +28,7 @@ from tests.support.strategies import logs
 conversation_data: st.SearchStrategy[EventData] = st.one_of(
     *[st.builds(MessageAppended, strategies.message_tuples)] * 4,
     st.builds(WindowCompacted, st.lists(strategies.messages, max_size=3).map(tuple)),
+    st.builds(MessagesUndone, st.integers(1, 30)),
     strategies.configured,
 )
 
@@ -34,8 +42,30 @@ def conversations(draw: st.DrawFn) -> list[EventData]:
     return [start, *draw(st.lists(conversation_data, max_size=20))]
 
 
+@st.composite
+def undoing_conversations(draw: st.DrawFn) -> list[EventData]:
+    """The same, in windows with room for some messages, where many are taken back: gaps between
+    those that stand come into the window, grow, and leave it."""
+    conversation: list[EventData] = [
+        ContextConfigured(draw(st.integers(60, 300)), 1.0, draw(strategies.policies))
+    ]
+    last_seq = 0
+    for kind in draw(st.lists(st.sampled_from("aaaauuuucp"), min_size=8, max_size=25)):
+        match kind:
+            case "a":
+                conversation.append(MessageAppended(draw(strategies.message_tuples)))
+                last_seq += len(conversation[-1].messages)
+            case "u":
+                conversation.append(draw(strategies.few_undone(last_seq)))
+            case "c":
+                conversation.append(WindowCompacted(draw(strategies.message_tuples)))
+            case "p":
+                conversation.append(ContextConfigured(policy=draw(strategies.policies)))
+    return conversation
+
+
 @settings(max_examples=300)
-@given(conversation=conversations(), data=st.data())
+@given(conversation=conversations() | undoing_conversations(), data=st.data())
 def test_the_window_is_what_a_plain_list_of_messages_would_be(
     conversation: list[EventData], data: st.DataObject
 ) -> None:

@@ -119,6 +119,11 @@ GOOD = {
         {"replacement": []},
         {"replacement": [MESSAGE] * 10_000, "if_version": 0},
     ],
+    "messages.undone.v1": [
+        {"from_seq": 1},
+        {"from_seq": 2**70, "if_version": None, "a later field": 1},
+        {"from_seq": 5, "if_version": 0},
+    ],
     "metadata.patched.v1": [{"metadata": {"a": None}}],
     "context.tombstoned.v1": [{}, {"why": "a later field"}],
     "archive.advanced.v1": [
@@ -183,6 +188,15 @@ BAD = {
         APPENDED | {"counted": {"rule": "o200k_base/1", "token_counts": [-1]}},
     ],
     "window.compacted.v1": [{}, {"replacement": None}, {"replacement": [MESSAGE] * 10_001}],
+    "messages.undone.v1": [
+        {},
+        {"from_seq": 0},
+        {"from_seq": -1},
+        {"from_seq": None},
+        {"from_seq": "1"},
+        {"from_seq": 1.5},
+        {"from_seq": 1, "if_version": -1},
+    ],
     "metadata.patched.v1": [{}, {"metadata": None}, {"metadata": [1]}],
     "context.tombstoned.v1": [None, [], "closed"],
     "archive.advanced.v1": [

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from schemas.codec import decode_event, decode_fact, encode_event, encode_fact
 from schemas.events import (
@@ -21,6 +22,7 @@ from schemas.events import (
     LogEvent,
     Message,
     MessageAppended,
+    MessagesUndone,
     MetadataPatched,
     WindowCompacted,
 )
@@ -30,11 +32,22 @@ from schemas.facts import (
     Fact,
     MessageAccepted,
     RequestRefused,
+    UndoAccepted,
     WindowChanged,
 )
 from schemas.policy import LastN, LastNConfig, Manual, SkipParts, SkipPartsConfig
 from schemas.trail import Trail
-from streams.core.head import ControlAnswer, Head, Live, Summary, Window, decode_head, encode_head
+from streams.core.head import (
+    ControlAnswer,
+    Head,
+    Live,
+    Summary,
+    UndoAnswer,
+    Undos,
+    Window,
+    decode_head,
+    encode_head,
+)
 from streams.core.rows import (
     Answer,
     MessageJson,
@@ -45,6 +58,7 @@ from streams.core.rows import (
     message_row,
     tokens_of,
 )
+from streams.core.undone import UndoneRange, undone_of, undone_row
 
 GOLDEN = Path(__file__).parent / "golden"
 HASH = bytes(range(16))
@@ -94,6 +108,8 @@ EVENTS = {
     "window.compacted.v1-whole": event(
         WindowCompacted((WHOLE, LEAST), 9, Counted("approximate/1", (7, 6)))
     ),
+    "messages.undone.v1": event(MessagesUndone(5)),
+    "messages.undone.v1-whole": event(MessagesUndone(1, 9)),
     "metadata.patched.v1": event(MetadataPatched(Raw(b'{"team":null,"more":[1,{}]}'))),
     "context.tombstoned.v1": event(ContextTombstoned()),
     "archive.advanced.v1": event(ArchiveAdvanced((("demo", 5), ("a b", 0)), 1000), "watermarks"),
@@ -105,6 +121,7 @@ FOREIGN = {
 """Written by others: white space, nulls, attributes and fields that we don't know."""
 FACTS: dict[str, Fact] = {
     "message.accepted.v1": MessageAccepted("key-1", SHOWN),
+    "undo.accepted.v1": UndoAccepted("key-1", 6, 5, 9, 4),
     "window.changed.v1": WindowChanged(
         "key-1",
         6,
@@ -139,6 +156,10 @@ HEADS = {
         trimmed_version=4,
     ),
 }
+HEADS["head-undone"] = replace(
+    HEADS["head-whole"], undos=Undos(2, (UndoAnswer(HASH, HASH[::-1], 9, 4, 5, 9),))
+)
+UNDONE = {"undone": UndoneRange(5, 9, 7, 9)}
 ANSWERS = {"answer": Answer(HASH, 5, 3, (7, 1))}
 MESSAGES = {
     "message": (LEAST, 5),
@@ -166,7 +187,7 @@ def test_no_golden_file_was_ever_edited() -> None:
 
 def test_every_file_is_read_by_a_test() -> None:
     records = EVENTS.keys() | FOREIGN.keys() | FACTS.keys()
-    rows = HEADS.keys() | ANSWERS.keys() | MESSAGES.keys()
+    rows = HEADS.keys() | ANSWERS.keys() | MESSAGES.keys() | UNDONE.keys()
     files = {path.name for path in GOLDEN.iterdir()} - {"SHA256SUMS"}
     assert files == {f"{name}.json" for name in records} | {f"{name}.hex" for name in rows}
 
@@ -200,7 +221,7 @@ def test_heads_are_read_as_ever(name: str) -> None:
     assert decode_head(row(name)) == HEADS[name]
 
 
-@pytest.mark.parametrize("name", ["head", "head-whole"])
+@pytest.mark.parametrize("name", ["head", "head-whole", "head-undone"])
 def test_a_head_that_has_changed_gets_new_files(name: str) -> None:
     """A field more is a new golden head, named here in the place of the old one."""
     assert encode_head(HEADS[name]) == row(name)
@@ -210,6 +231,12 @@ def test_a_head_that_has_changed_gets_new_files(name: str) -> None:
 def test_answers_are_written_and_read_as_ever(name: str) -> None:
     assert answer_row(ANSWERS[name]) == row(name)
     assert answer_of(row(name)) == ANSWERS[name]
+
+
+@pytest.mark.parametrize("name", UNDONE)
+def test_undone_ranges_are_written_and_read_as_ever(name: str) -> None:
+    assert undone_row(UNDONE[name]) == row(name)
+    assert undone_of(row(name)) == UNDONE[name]
 
 
 @pytest.mark.parametrize("name", MESSAGES)

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 
 from schemas.codec import decode_event, decode_fact
 from schemas.events import ArchiveAdvanced, LogEvent
-from schemas.facts import MessageAccepted
+from schemas.facts import Fact, MessageAccepted, UndoAccepted
 from schemas.topics import TAILS, WINDOWS
 from streams.archive.row import row_of
 from streams.core.head import Head
@@ -172,6 +172,8 @@ class Checks:
             self.wrong.append(
                 f"Postgres holds {len(postgres.messages)} messages, {len(accepted)} were accepted"
             )
+        if postgres.undos != (undone := dict(self._undone(replays))):
+            self.wrong.append(f"Postgres holds the undos {postgres.undos}, the facts {undone}")
         for replayed in replays:
             for context_id, archived_seq in replayed.watermarks.items():
                 if archived_seq != postgres.complete(context_id):
@@ -182,14 +184,23 @@ class Checks:
 
     def _accepted(self, replays: list[Replayed]) -> Iterator[tuple[str, int, bytes]]:
         """What a reader of the facts sees: each message with its seq."""
+        for partition, context_id, fact in self._facts(replays):
+            if isinstance(fact, MessageAccepted):
+                row = row_of(partition, context_id, bytes(fact.message), fact.event_id)
+                yield context_id, row.seq, row.body
+
+    def _undone(self, replays: list[Replayed]) -> Iterator[tuple[tuple[str, int], tuple[int, int]]]:
+        """And each undo: context and version, and the seqs."""
+        for _, context_id, fact in self._facts(replays):
+            if isinstance(fact, UndoAccepted):
+                yield (context_id, fact.version), (fact.from_seq, fact.to_seq)
+
+    def _facts(self, replays: list[Replayed]) -> Iterator[tuple[int, str, Fact]]:
         for partition in range(len(replays)):
             log = self._world.broker.log(self._world.topics.facts, partition)
             for _, entry in log.read(0)[0]:
                 assert entry.value is not None
-                context_id, fact = decode_fact(entry.value)
-                if isinstance(fact, MessageAccepted):
-                    row = row_of(partition, context_id, bytes(fact.message), fact.event_id)
-                    yield context_id, row.seq, row.body
+                yield (partition, *decode_fact(entry.value))
 
     def _changelog(self, table: str, partition: int) -> Log:
         return self._world.broker.log(self._world.topics.changelog(table), partition)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from streams.archive.errors import ArchiveUnavailable
-from streams.archive.row import ArchiveRow
+from streams.archive.row import ArchiveRow, ArchiveUndo
 from streams.archive.writer import Hole, Written
 from tests.simulation.clock import Clock
 
@@ -18,6 +18,7 @@ class Postgres:
     def __init__(self, clock: Clock) -> None:
         self.messages: dict[tuple[str, int], bytes] = {}
         self.archived: dict[str, int] = {}
+        self.undos: dict[tuple[str, int], tuple[int, int]] = {}
         self.positions: dict[int, int] = {}
         self.away_until = 0.0
         self.wrong: list[str] = []
@@ -55,6 +56,14 @@ class Postgres:
                 self.wrong.append(f"the facts left out a message before {context_id} {row.seq}")
         return watermarks
 
+    def undo(self, undos: Sequence[ArchiveUndo]) -> None:
+        """Undos that are not there yet."""
+        for undo in undos:
+            at = (undo.context_id, undo.version)
+            seqs = (undo.from_seq, undo.to_seq)
+            if self.undos.setdefault(at, seqs) != seqs:
+                self.wrong.append(f"Postgres is offered another undo {at}")
+
     def save(self, positions: Mapping[int, int]) -> None:
         for partition, position in positions.items():
             self.positions[partition] = max(position, self.positions.get(partition, 0))
@@ -73,11 +82,17 @@ class Writer:
     def close(self) -> None:
         """There is no connection."""
 
-    def write(self, rows: Sequence[ArchiveRow], positions: Mapping[int, int]) -> Written:
-        """See `ArchiveWriter.write`: rows, watermarks and positions in one transaction."""
+    def write(
+        self,
+        rows: Sequence[ArchiveRow],
+        positions: Mapping[int, int],
+        undos: Sequence[ArchiveUndo] = (),
+    ) -> Written:
+        """See `ArchiveWriter.write`: rows, watermarks, undos and positions in one transaction."""
         self._ask("writes Postgres")
         inserted = self._postgres.insert(rows)
         watermarks = self._postgres.advance(rows)
+        self._postgres.undo(undos)
         self._postgres.save(positions)
         self._process.effect("has written Postgres")
         if self._process.world.happens("answer lost"):

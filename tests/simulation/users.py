@@ -15,6 +15,7 @@ from schemas.events import (
     LogEvent,
     Message,
     MessageAppended,
+    MessagesUndone,
     MetadataPatched,
     WindowCompacted,
 )
@@ -37,9 +38,11 @@ POLICIES = (LastN(LastNConfig(3)), SkipParts(SkipPartsConfig(("tool_call",), 4))
 def something(random: Random) -> EventData:
     """What somebody may say."""
     kind = random.random()
-    if kind < 0.75:
+    if kind < 0.68:
         version = random.randrange(6) if random.random() < 0.1 else None
         return MessageAppended(_messages(random, random.randint(1, 3)), version)
+    if kind < 0.75:
+        return MessagesUndone(random.randint(1, 20))
     if kind < 0.85:
         policy = random.choice(POLICIES)
         return ContextConfigured(random.choice((30, 100)), None, policy, "approximate", NULL)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from streams.store import Health, Moved, Unavailable
 from streams.tables.lane import Lane
 from streams.tables.record import Record
 from tests.support.deployment import Deployment
-from tests.support.fold import append, archived, configure, last_n, message, messages, part
+from tests.support.fold import append, archived, configure, last_n, message, messages, part, undo
 from tests.support.gate import Gate
 from tests.support.tables import Tables, tables_of
 from tests.support.wait import until_async
@@ -198,15 +199,16 @@ class Drawer:
     """An archive that holds some messages of every context, and remembers what it was asked."""
 
     def __init__(self, *seqs: int) -> None:
-        self.asked: list[tuple[str, int, int]] = []
+        self.asked: list[tuple[str, list[int]]] = []
         self._seqs = seqs
 
-    async def bodies(self, context_id: str, from_seq: int, to_seq: int) -> list[tuple[int, bytes]]:
-        self.asked.append((context_id, from_seq, to_seq))
+    async def bodies(self, context_id: str, runs: Sequence[range]) -> list[tuple[int, bytes]]:
+        seqs = list(chain.from_iterable(runs))
+        self.asked.append((context_id, seqs))
         return [
             (seq, b'{"seq":%d,"parts":[{"text":"archived"}]}' % seq)
             for seq in self._seqs
-            if from_seq <= seq <= to_seq
+            if seq in seqs
         ]
 
 
@@ -235,7 +237,31 @@ async def test_messages_come_from_the_tail_and_from_the_archive_as_one(trimmed: 
     ]
     assert said(await contexts.messages("c", 2, 3)) == [(2, "archived"), (3, "archived")]
     assert said(await contexts.messages("c", 5, 6)) == [(5, "5"), (6, "6")]
-    assert drawer.asked == [("c", 1, 4), ("c", 2, 3)], "never for what is hot"
+    assert drawer.asked == [("c", [1, 2, 3, 4]), ("c", [2, 3])], "never for what is hot"
+
+
+async def test_the_tail_passes_over_what_was_undone_in_both_places(trimmed: Node) -> None:
+    """Whether the archive knows of an undo makes no difference."""
+    drawer = Drawer(1, 2, 3, 4, 5)
+    contexts = trimmed.contexts(drawer)
+    await contexts.ask(undo(6))
+    await contexts.ask(append(message(part(text="7"))))
+    assert said(await contexts.tail("c", 0, 2)) == [(5, "5"), (7, "7")]
+    await contexts.ask(undo(3))
+    for n in (8, 9):
+        await contexts.ask(append(message(part(text=f"{n}"))))
+    await contexts.ask(undo(9))
+    drawer.asked.clear()
+    assert said(await contexts.tail("c", 0, 1)) == [(8, "8")]
+    assert drawer.asked == []
+    everything = [(1, "archived"), (2, "archived"), (8, "8")]
+    assert said(await contexts.tail("c", 0, 100)) == everything
+    assert said(await contexts.tail("c", 1, 1)) == everything[1:2]
+    assert await contexts.tail("c", 3, 5) == []
+    assert drawer.asked == [("c", [1, 2]), ("c", [2])], "never for what is undone"
+    assert [one[:2] for one in await contexts.undone("c", 1, 8)] == [(3, 7)]
+    assert [one[:2] for one in await contexts.undone("c", 9, 9)] == [(9, 9)]
+    assert len(await contexts.messages("c", 1, 9)) == 9
 
 
 async def test_a_hole_is_an_error_of_ours_and_never_served(trimmed: Node) -> None:
@@ -263,6 +289,8 @@ async def test_a_partition_that_is_elsewhere_is_not_served(node: Node) -> None:
         contexts.head(away),
         contexts.show(away, None),
         contexts.messages(away, 1, 1),
+        contexts.tail(away, 0, 1),
+        contexts.undone(away, 1, 1),
         contexts.at_version(away, 1, 1),
         contexts.ask(append(context=away)),
     ):
@@ -284,6 +312,8 @@ async def test_nothing_is_served_that_may_be_somebody_elses_by_now(node: Node) -
         contexts.head("c"),
         contexts.show("c", None),
         contexts.messages("c", 1, 1),
+        contexts.tail("c", 0, 1),
+        contexts.undone("c", 1, 1),
         contexts.at_version("c", 1, 1),
         contexts.contexts("", None, 10),
         contexts.ask(append()),

@@ -18,7 +18,7 @@ from streams.app import Streams
 from streams.metrics import ROLES
 from tests.support.deployment import Deployment
 from tests.support.exposition import Samples, moved, samples_of
-from tests.support.fold import append, archived, configure, message, patch, raw
+from tests.support.fold import append, archived, configure, message, patch, raw, undo
 from tests.support.live_node import own_database
 from tests.support.node import running_streams
 from tests.support.tables import tables_of
@@ -113,6 +113,15 @@ async def test_messages_are_counted_by_role_and_weighed(node: Watched) -> None:
     assert change["rewindow_messages_token_count_sum"] == 100 * len(roles)
     assert change['rewindow_messages_token_count_bucket{le="100.0"}'] == len(roles)
     assert 'rewindow_messages_token_count_bucket{le="30.0"}' not in change
+
+
+async def test_messages_that_are_undone_are_counted_once(node: Watched) -> None:
+    before = node.seen()
+    said = append(message(), message(), message(), context="undone")
+    back = undo(2, context="undone", key="back")
+    node.deployment.write(said, back, back, undo(2, context="undone"))
+    change = await node.until_moved(before, {"rewindow_folded_events_total": 4})
+    assert change["rewindow_messages_undone_total"] == 2
 
 
 async def test_refusals_of_the_fold_are_counted_by_their_code(node: Watched) -> None:

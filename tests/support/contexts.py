@@ -63,6 +63,9 @@ class Context:
     async def compact(self, body: Any, **options: Any) -> httpx.Response:
         return await self.client.post(f"{self.path}/compact", json=body, **options)
 
+    async def undo(self, body: Any, **options: Any) -> httpx.Response:
+        return await self.client.post(f"{self.path}/undo", json=body, **options)
+
     async def patch(self, body: Any, **options: Any) -> httpx.Response:
         return await self.client.patch(f"{self.path}/metadata", json=body, **options)
 

@@ -23,6 +23,7 @@ from schemas.events import (
     LogEvent,
     Message,
     MessageAppended,
+    MessagesUndone,
     MetadataPatched,
     WindowCompacted,
 )
@@ -33,6 +34,7 @@ from streams.core.head import Head, decode_head, encode_head
 from streams.core.outcome import Outcome
 from streams.core.policies import Measures
 from streams.core.tokens import Measure, approximate
+from streams.core.undone import Ranges
 from streams.core.window import Shown, show
 
 START_MS = 1_700_000_000_000
@@ -104,7 +106,18 @@ class World:
 
     def show(self, context_id: str = "c", budget: int | None = None) -> Shown:
         """The window as it is served within a budget, in tokens."""
-        return show(self.heads[context_id].window, context_id.encode(), self.get_many, budget)
+        return show(self.heads[context_id], context_id.encode(), self.get_many, budget)
+
+    def ranges(self, context_id: str = "c") -> Ranges:
+        """What is undone, as the head and the rows have it."""
+        count = self.heads[context_id].undos.ranges
+        return Ranges(count, context_id.encode(), self.get_many)
+
+    def tail(self, context_id: str = "c", *, offset: int = 0, limit: int = 1000) -> list[int]:
+        """The seqs of the newest messages that stand, oldest first."""
+        last_seq = self.heads[context_id].last_seq
+        runs = self.ranges(context_id).counted_back(last_seq, offset, limit)
+        return [seq for run in runs for seq in run]
 
     def window(self, context_id: str = "c") -> list[dict[str, Any]]:
         """The messages in the window, oldest first, decoded."""
@@ -193,6 +206,17 @@ def compact(
 ) -> LogEvent:
     """The window is replaced."""
     return event(WindowCompacted(replacement, if_version), context, key)
+
+
+def undo(
+    from_seq: int = 1,
+    *,
+    context: str = "c",
+    key: str | None = None,
+    if_version: int | None = None,
+) -> LogEvent:
+    """Every message from a seq on is undone."""
+    return event(MessagesUndone(from_seq, if_version), context, key)
 
 
 def configure(

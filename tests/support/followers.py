@@ -17,7 +17,8 @@ RETRY_S = 0.05
 
 
 class Follower:
-    """Keeps the seqs of the messages that it was told, in the order in which it was told them.
+    """Keeps the seqs of the messages that it was told, in the order in which it was told them, and
+    which of them stand.
 
     `cuts`: how often, on average, a line is cut by us after this many frames; None for never.
     """
@@ -25,6 +26,7 @@ class Follower:
     def __init__(self, url: str, context_id: str, *, seed: int, cuts: int | None = None) -> None:
         self.seqs: list[int] = []
         self.versions: list[int] = []
+        self.standing: set[int] = set()
         self.surprises: list[Json] = []
         self.connections = 0
         self._url = url
@@ -61,6 +63,10 @@ class Follower:
             case "message":
                 self.seqs.append(frame["seq"])
                 self.versions.append(frame["version"])
+                self.standing.add(frame["seq"])
+            case "undone":
+                first, last = frame["range"]["from_seq"], frame["range"]["to_seq"]
+                self.standing -= set(range(first, last + 1))
             case "context" | "ping":
                 pass
             case _:
@@ -80,7 +86,7 @@ class WebsocketFollower(Follower):
             async for text in socket:
                 frame = json.loads(text)
                 match frame["type"]:
-                    case "context":
+                    case "context" | "undone":
                         yield frame["version"], frame
                     case "message":
                         yield frame["version"] - 1, frame

@@ -1,7 +1,7 @@
 """The store's port over dictionaries: the real codec and the real fold, no broker and no disk."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from schemas.codec import decode_event, encode_event
 from schemas.events import LogEvent
@@ -10,6 +10,7 @@ from streams.core.head import Head
 from streams.core.outcome import Outcome
 from streams.core.rows import json_of, message_key
 from streams.core.tokens import Measure
+from streams.core.undone import Ranges, UndoneRange
 from streams.core.window import Shown, show
 from streams.following import follow
 from streams.live import Live
@@ -85,15 +86,31 @@ class MemoryStore:
             return None
         rows = self._rows
         return head, show(
-            head.window, context_id.encode(), lambda keys: [rows.get(key) for key in keys], budget
+            head, context_id.encode(), lambda keys: [rows.get(key) for key in keys], budget
         )
 
     async def messages(self, context_id: str, from_seq: int, to_seq: int) -> list[bytes]:
         self._check()
         assert 1 <= from_seq <= to_seq <= self._heads[context_id].last_seq
+        return self._said(context_id, range(from_seq, to_seq + 1))
+
+    async def tail(self, context_id: str, offset: int, limit: int) -> list[bytes]:
+        self._check()
+        last_seq = self._heads[context_id].last_seq
+        runs = self._ranges(context_id).counted_back(last_seq, offset, limit)
+        return self._said(context_id, (seq for run in runs for seq in run))
+
+    async def undone(self, context_id: str, from_seq: int, to_seq: int) -> list[UndoneRange]:
+        self._check()
+        return list(self._ranges(context_id).touching(from_seq, to_seq))
+
+    def _said(self, context_id: str, seqs: Iterable[int]) -> list[bytes]:
         context = context_id.encode()
-        seqs = range(from_seq, to_seq + 1)
         return [json_of(self._rows[message_key(context, seq)]) for seq in seqs]
+
+    def _ranges(self, context_id: str) -> Ranges:
+        hot = _Hot(self._heads, self._rows, context_id)
+        return Ranges(hot.head().undos.ranges, context_id.encode(), hot.get_many)
 
     async def at_version(self, context_id: str, version: int, timeout_s: float) -> bool:
         self._check()

@@ -10,6 +10,7 @@ from typing import NamedTuple, assert_never
 
 import httpx
 
+from schemas.facts import UndoAccepted
 from schemas.policy import Manual
 from streams.core.fold import Folded
 from streams.core.outcome import (
@@ -22,6 +23,7 @@ from streams.core.outcome import (
     Refused,
     Stale,
     Tombstoned,
+    Undone,
     Unread,
 )
 from streams.core.rows import json_of, message_key
@@ -66,6 +68,8 @@ def written(folded: Folded, *, single: bool = False) -> Answer:
             return Answer(200, _context(folded), replayed)
         case Compacted(version=version, replayed=replayed):
             return Answer(200, {"version": version}, replayed)
+        case Undone(replayed=replayed):
+            return Answer(200, _undone(outcome), replayed)
         case Tombstoned():
             return Answer(204, None)
         case Refused(code=code, message=message, version=version):
@@ -89,6 +93,12 @@ def _appended(appended: Appended, *, single: bool) -> Json:
     }
 
 
+def _undone(undone: Undone) -> Json:
+    seqs = (undone.from_seq, undone.to_seq) if undone.undone else (None, None)
+    answer = {"version": undone.version, "undone": undone.undone}
+    return answer | dict(zip(("from_seq", "to_seq"), seqs, strict=True))
+
+
 def _context(folded: Folded) -> Json:
     assert folded.head is not None, "what was accepted has a head"
     return dict(json.loads(context_json(folded.context_id, folded.head)))
@@ -106,11 +116,16 @@ def read(world: World, context_id: str, noun: str, **query: int) -> Answer:
         case "context":
             return Answer(200, _window(world, context_id, **query))
         case "tail":
-            return Answer(200, {"messages": _tail(_said(world, context_id), **query)})
+            said, undone = _said(world, context_id), _undone_seqs(world, context_id)
+            standing = [message for message in said if message["seq"] not in undone]
+            return Answer(200, {"messages": _tail(standing, **query)})
         case "messages":
             said = _said(world, context_id)
             page = _page(said, **query)
-            return Answer(200, page | {"version": head.version, "last_seq": len(said)})
+            shown = [message["seq"] for message in page["messages"]]
+            undone = _runs(_undone_seqs(world, context_id), shown)
+            told = {"version": head.version, "last_seq": len(said), "undone": undone}
+            return Answer(200, page | told)
         case _:
             raise AssertionError(f"nothing is read at {noun!r}")
 
@@ -120,6 +135,23 @@ def _said(world: World, context_id: str) -> list[Json]:
     context, last = context_id.encode(), world.heads[context_id].last_seq
     rows = (world.rows[message_key(context, seq)] for seq in range(1, last + 1))
     return [json.loads(json_of(row)) for row in rows]
+
+
+def _undone_seqs(world: World, context_id: str) -> set[int]:
+    """By the facts, one undo after the other: no range was ever looked at."""
+    facts = [f for who, f in world.facts if who == context_id and isinstance(f, UndoAccepted)]
+    return {seq for fact in facts for seq in range(fact.from_seq, fact.to_seq + 1)}
+
+
+def _runs(undone: set[int], shown: Sequence[int]) -> list[Json]:
+    """The whole runs of undone seqs that have any of the shown ones in them."""
+    runs: list[Json] = []
+    for seq in sorted(undone):
+        if seq - 1 in undone:
+            runs[-1]["to_seq"] = seq
+        else:
+            runs.append({"from_seq": seq, "to_seq": seq})
+    return [r for r in runs if any(r["from_seq"] <= seq <= r["to_seq"] for seq in shown)]
 
 
 def _window(world: World, context_id: str, budget_tokens: int | None = None) -> Json:

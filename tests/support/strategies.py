@@ -1,5 +1,6 @@
 """Hypothesis strategies: JSON as people send it, messages, policies, and whole logs of events."""
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from schemas.events import (
     LogEvent,
     Message,
     MessageAppended,
+    MessagesUndone,
     MetadataPatched,
     WindowCompacted,
 )
@@ -112,6 +114,21 @@ compacted = st.builds(
     if_version=versions,
     counted=st.none(),
 )
+undone = st.builds(MessagesUndone, from_seq=st.integers(1, 20), if_version=versions)
+
+
+def few_undone(last_seq: int) -> st.SearchStrategy[MessagesUndone]:
+    """The newest few messages are."""
+    return st.integers(0, 4).map(lambda back: MessagesUndone(max(1, last_seq - back)))
+
+
+@st.composite
+def said_otherwise(draw: st.DrawFn, last_seq: int) -> list[EventData]:
+    """Something is said, the newest few messages are taken back, and something else is said."""
+    first, other = (MessageAppended(draw(message_tuples)) for _ in range(2))
+    return [first, draw(few_undone(last_seq + len(first.messages))), other]
+
+
 watermarks = st.builds(
     ArchiveAdvanced,
     watermarks=st.lists(st.tuples(st.sampled_from(CONTEXTS), st.integers(0, 20)), max_size=2).map(
@@ -123,7 +140,8 @@ watermarks = st.builds(
 
 def event_data(*, closing: bool = True) -> st.SearchStrategy[EventData]:
     """What an event says. Appends are the most common; `closing`: tombstones too."""
-    common: list[st.SearchStrategy[Any]] = [appended(), appended(), appended(), compacted]
+    appends = [appended(), appended(), appended()]
+    common: list[st.SearchStrategy[Any]] = [*appends, compacted, undone, undone]
     rare: list[st.SearchStrategy[Any]] = [
         configured,
         st.builds(MetadataPatched, metadata),
@@ -144,15 +162,37 @@ def events(*, closing: bool = True) -> st.SearchStrategy[LogEvent]:
 @st.composite
 def logs(draw: st.DrawFn, max_size: int = 25, *, closing: bool = True) -> list[LogEvent]:
     """A log. Now and then an event of it is sent once more, as a client does after a time-out, or
-    a key is used for something else."""
+    a key is used for something else. Often what was just said is taken back and said otherwise."""
     log: list[LogEvent] = []
+    said: Counter[str] = Counter()
     for n in range(draw(st.integers(1, max_size))):
         if log and draw(st.integers(0, 7)) == 0:
             log.append(draw(st.sampled_from(log)))
             continue
         key = draw(st.sampled_from((f"own-{n}", f"own-{n}", *KEYS)))
-        log.append(event(draw(event_data(closing=closing)), draw(st.sampled_from(CONTEXTS)), key))
-        note(encode_event(log[-1]).decode())
+        context, turn = draw(st.sampled_from(CONTEXTS)), [draw(event_data(closing=closing))]
+        if isinstance(turn[0], MessagesUndone) and draw(st.integers(0, 2)):
+            turn = draw(said_otherwise(said[context]))
+        for number, data in enumerate(turn):
+            if isinstance(data, MessageAppended):
+                said[context] += len(data.messages)
+            log.append(event(data, context, f"{key}-{number}" if number else key))
+            note(encode_event(log[-1]).decode())
+    return log
+
+
+@st.composite
+def undoing_logs(draw: st.DrawFn) -> list[LogEvent]:
+    """A log of one context, in which something is taken back all the time; the archive follows."""
+    log: list[LogEvent] = [event(draw(configured), CONTEXTS[0], "own")]
+    last_seq = 0
+    for n in range(draw(st.integers(2, 8))):
+        turn = draw(said_otherwise(last_seq))
+        last_seq += sum(len(data.messages) for data in turn if isinstance(data, MessageAppended))
+        if draw(st.integers(0, 3)) == 0:
+            upto = draw(st.integers(0, last_seq))
+            turn.append(ArchiveAdvanced(((CONTEXTS[0], upto),), draw(st.integers(0, 6))))
+        log += [event(data, CONTEXTS[0], f"own-{n}-{i}") for i, data in enumerate(turn)]
     return log
 
 

@@ -3,13 +3,35 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
 OPENAI = "openai-chat-tool-calls.jsonl"
 PLAY = "long-dialogue-don-carlos-german.jsonl"
 NASTY = "nasty-unicode-blns.jsonl"
+
+
+class Sample(NamedTuple):
+    """What a file holds. A system's prompt that stands beside the messages is a message here."""
+
+    format: str
+    layout: str
+    contexts: int
+    messages: int
+
+
+SAMPLES = {
+    "aisdk-uimessages.json": Sample("ai-sdk", "conversations", 15, 42),
+    "anthropic-messages-tool-use.jsonl": Sample("anthropic", "conversations", 16, 78),
+    "long-dialogue-don-carlos-german.jsonl": Sample("openai-chat", "messages", 1, 1550),
+    "nasty-unicode-blns.jsonl": Sample("openai-chat", "messages", 1, 1030),
+    "openai-chat-tool-calls.jsonl": Sample("openai-chat", "conversations", 99, 2618),
+    "openhands-events.jsonl": Sample("openhands", "messages", 1, 103),
+    "sharegpt-toolcall-chinese.json": Sample("sharegpt", "conversations", 300, 1880),
+    "swe-agent-function-calling.traj.json": Sample("swe-agent", "conversations", 1, 24),
+}
+
 
 _CONTENT_KINDS = {"tool": "tool_result"}
 

@@ -21,7 +21,7 @@ from rewindow.embedded.datafolder import DataFolder
 from rewindow.embedded.postgres import Postgres
 from schemas.codec import decode_event, encode_fact
 from schemas.events import ArchiveAdvanced, LogEvent
-from schemas.facts import Fact, MessageAccepted, RequestRefused
+from schemas.facts import Fact, MessageAccepted, RequestRefused, UndoAccepted
 from schemas.limits import WATERMARKS_PER_EVENT_MAX
 from schemas.topics import topic_shapes
 from streams.agents.archive import ArchiveAgent
@@ -187,6 +187,24 @@ async def test_messages_land_byte_for_byte_and_the_log_is_told(world: World) -> 
     assert event.id.startswith("archive/1/")
     assert event.data == ArchiveAdvanced((("d", 1),), 17)
     assert agent.notes() == ()
+
+
+async def test_undos_land_too_and_a_restart_repeats_none(world: World) -> None:
+    world.write("c", accepted(1), accepted(2), UndoAccepted("u-1", 3, 2, 2, 1))
+    await world.until_settled(world.agent(0), "c", 2)
+    world.write("c", UndoAccepted("u-2", 4, 1, 1, 1), UndoAccepted("bad", 5, 0, 1, 1))
+    end = world.end_of_facts()
+    await until(lambda: world.position() == end, "an undo alone moves the position")
+    await world.stop()
+    told = len(world.announced())
+
+    world.write("c", UndoAccepted("u-1", 3, 2, 2, 1), accepted(3))
+    await world.until_settled(world.agent(0), "c", 3)
+    found = world.sql(
+        "select context_id, version, from_seq, to_seq, event_id from undos order by 2"
+    )
+    assert found == [("c", 3, 2, 2, "u-1"), ("c", 4, 1, 1, "u-2")]
+    assert len(world.announced()) == told + 1, "of an undo nobody is told"
 
 
 async def test_what_cannot_be_understood_stops_nothing(world: World) -> None:

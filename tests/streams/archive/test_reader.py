@@ -39,31 +39,36 @@ async def reader(database: str) -> AsyncIterator[ArchiveReader]:
 
 
 async def test_bodies_come_back_byte_for_byte_and_in_order(reader: ArchiveReader) -> None:
-    assert await reader.bodies("c/ä", 3, 5) == [(seq, body_of(seq)) for seq in (3, 4, 5)]
+    assert await reader.bodies("c/ä", [range(3, 6)]) == [(seq, body_of(seq)) for seq in (3, 4, 5)]
+
+
+async def test_runs_come_back_without_what_lies_between_them(reader: ArchiveReader) -> None:
+    found = await reader.bodies("c/ä", [range(2, 3), range(5, 7), range(9, 30)])
+    assert [seq for seq, _ in found] == [2, 5, 6, 9, 10]
 
 
 async def test_what_is_not_there_is_not_in_the_list(reader: ArchiveReader) -> None:
-    assert [seq for seq, _ in await reader.bodies("c/ä", 9, 20)] == [9, 10]
-    assert await reader.bodies("nobody", 1, 5) == []
+    assert [seq for seq, _ in await reader.bodies("c/ä", [range(9, 21)])] == [9, 10]
+    assert await reader.bodies("nobody", [range(1, 6)]) == []
 
 
 async def test_connections_that_the_server_closed_are_replaced(
     reader: ArchiveReader, database: str
 ) -> None:
-    await asyncio.gather(*(reader.bodies("c/ä", 1, 10) for _ in range(20)))
+    await asyncio.gather(*(reader.bodies("c/ä", [range(1, 11)]) for _ in range(20)))
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity "
             "where application_name = 'rewindow reader' and datname = current_database()"
         )
-    assert len(await reader.bodies("c/ä", 1, 10)) == 10
+    assert len(await reader.bodies("c/ä", [range(1, 11)])) == 10
 
 
 async def test_a_database_without_the_schema_is_unavailable(database: str) -> None:
     reader = reader_of(database)
     await reader.open()
     with pytest.raises(ArchiveUnavailable):
-        await reader.bodies("c", 1, 1)
+        await reader.bodies("c", [range(1, 2)])
     await reader.close()
 
 
@@ -77,7 +82,7 @@ async def test_a_server_that_takes_connections_and_says_nothing_is_unavailable()
     await reader.open()
     began = time.monotonic()
     with pytest.raises(ArchiveUnavailable) as refused:
-        await reader.bodies("c", 1, 2)
+        await reader.bodies("c", [range(1, 3)])
     assert time.monotonic() - began < 60
     assert refused.value.retry_after_s > 0
     await reader.close()

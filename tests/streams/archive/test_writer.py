@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from streams.archive.errors import ArchiveUnavailable, ArchiveUnfit
-from streams.archive.row import ArchiveRow, row_of
+from streams.archive.row import ArchiveRow, ArchiveUndo, row_of
 from streams.archive.writer import ArchiveWriter, Hole
 
 TOPIC = "t.facts"
@@ -203,6 +203,38 @@ def test_a_row_that_postgres_never_takes_stops_nobody(
     assert "utf-8" not in str(logs)
     assert list(stored(sql)) == [("c", 1), ("c", 2)]
     assert writer.positions([0]) == {0: 3}
+
+
+def test_an_undo_is_kept_once_and_marks_what_it_took(
+    writer: ArchiveWriter, sql: psycopg.Connection[Any]
+) -> None:
+    undos = [
+        ArchiveUndo(0, "c", 5, 3, 4, 2, "undo-1"),
+        ArchiveUndo(0, "c", 7, 2, 5, 2, "undo-2"),
+        ArchiveUndo(0, "d", 2, 1, 1, 1, "undo-3"),
+    ]
+    writer.write([row("c", seq) for seq in (1, 2, 4)], {0: 7}, undos)
+    with capture_logs() as logs:
+        written = writer.write([row("c", seq) for seq in (3, 5, 6)], {0: 9}, undos)
+    assert logs == []
+    assert written.watermarks == {0: {"c": 6}}, "what was missing has come"
+    found = sql.execute("select context_id, version, from_seq, to_seq, undone, event_id from undos")
+    assert sorted(found) == [undo[1:] for undo in undos]
+    marked = sql.execute("select seq, undone_version from messages_for_analysis order by seq")
+    assert list(marked) == [(1, None), (2, 7), (3, 5), (4, 5), (5, 7), (6, None)]
+
+
+def test_undos_are_committed_with_the_position_or_not_at_all(
+    writer: ArchiveWriter, sql: psycopg.Connection[Any]
+) -> None:
+    undo = ArchiveUndo(0, "c", 5, 3, 4, 2, "undo-1")
+    sql.execute("alter table archive_positions add check (position < 100)")
+    with pytest.raises(ArchiveUnavailable):
+        writer.write([], {0: 100}, [undo])
+    assert list(sql.execute("select * from undos")) == []
+    writer.write([], {0: 99}, [undo])
+    assert len(list(sql.execute("select * from undos"))) == 1
+    assert writer.positions([0]) == {0: 99}
 
 
 def test_two_nodes_may_sink_the_same_partition(database: str, sql: psycopg.Connection[Any]) -> None:
