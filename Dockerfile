@@ -9,6 +9,7 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
 
 COPY README.md LICENSE ./
 COPY schemas schemas
+COPY formats formats
 COPY streams streams
 COPY api api
 COPY rewindow rewindow

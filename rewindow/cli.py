@@ -202,6 +202,77 @@ def tail(
     return None
 
 
+@app.command(short_help="Undo messages from a seq on; the history keeps them.")
+def undo(
+    context_id: ContextId,
+    from_seq: Annotated[
+        int, typer.Option(min=1, help="The first message to undo, with all that came after it.")
+    ],
+    key: Annotated[str | None, typer.Option(help="The idempotency key, for retries.")] = None,
+    url: Url = None,
+    data: Data = DATA_DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Undo messages: they stay in the history, and leave window and tail."""
+    answer = _client(url, data).undo(context_id, from_seq, key)
+    if as_json:
+        return _print_json(answer)
+    which = f", {answer['from_seq']} to {answer['to_seq']}" if answer["undone"] else ""
+    typer.echo(f"{answer['undone']} messages undone{which}, version {answer['version']}")
+    return None
+
+
+@app.command("import", short_help="Make contexts of the conversations in a file.")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, or lines of JSON.")],
+    context: Annotated[
+        str | None, typer.Option(help="The id of the context, where the file is one conversation.")
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(help="What the ids begin with; by default the file's name and a colon."),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--format", help="The file's format; by default seen by its shape."),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="The token budget of contexts that are made for it.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
+    url: Url = None,
+    data: Data = DATA_DEFAULT,
+    as_json: AsJsonLines = False,
+) -> None:
+    """Make contexts of the conversations in a file, and append their messages to them.
+
+    Run again, also after it was cut off in the middle, it appends what is not there yet. What can't
+    be read is skipped and named; the status is 1 then.
+
+    \b
+    Formats: openai-chat, openai-responses, anthropic, ai-sdk, sharegpt, openhands, swe-agent
+    """
+    from formats.recognising import FORMATS
+    from rewindow.imports import Import, Report, Wanted
+    from rewindow.progress import progress
+
+    if kind is not None and kind not in FORMATS:
+        raise CannotStart(f"--format {kind} is not known; it is one of {', '.join(FORMATS)}")
+    if context is not None and prefix is not None:
+        raise CannotStart("give --context for one conversation or --prefix for several, not both")
+    wanted = Wanted(file, context, prefix, kind, budget, dry_run)
+    client = None if dry_run else _client(url, data)
+    report = Report(dry=dry_run)
+    with progress("read", "bytes") as watch:
+        for one in Import(wanted, client, watch).run():
+            line = report.add(one)
+            typer.echo(msgspec.json.encode(one) if as_json else line)
+    if not as_json:
+        typer.echo(report.sum())
+    if report.skipped:
+        raise CannotStart(f"{report.skipped} skipped; what is said above has each, and why")
+
+
 # -- operations ---------------------------------------------------------------------------------
 
 

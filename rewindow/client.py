@@ -14,6 +14,29 @@ DIGESTS_S: Final = 600
 """Every row that a node holds is hashed: some million a minute."""
 
 
+class Refused(CannotStart):
+    """A node answered with an error: its code, and when to ask again, where that helps."""
+
+    def __init__(self, message: str, code: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+class Away(CannotStart):
+    """Nobody answered; what was asked may have been done."""
+
+
+class _Page(msgspec.Struct):
+    messages: list[msgspec.Raw]
+
+
+class _Refusal(msgspec.Struct):
+    message: str
+    error: str = ""
+    retry_after: float | None = None
+
+
 class Client:
     """Talks to one node, with an API key where it wants one. Everything raises `CannotStart` with
     what the node said."""
@@ -39,9 +62,26 @@ class Client:
 
     def append(self, context_id: str, messages: list[dict[str, Any]], key: str | None) -> Any:
         """Append messages, all or nothing."""
+        return self.append_body(context_id, msgspec.json.encode({"messages": messages}), key)
+
+    def append_body(self, context_id: str, body: bytes, key: str | None) -> Any:
+        """The same, with the request's body as it is sent."""
         headers = {} if key is None else {"Idempotency-Key": key}
         path = _path(context_id, "messages")
-        return self._asked(Any, "POST", path, json={"messages": messages}, headers=headers)
+        return self._asked(Any, "POST", path, content=body, headers=headers)
+
+    def undo(self, context_id: str, from_seq: int, key: str | None) -> Any:
+        """Undo every message from a seq on."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        body = {"from_seq": from_seq}
+        return self._asked(Any, "POST", _path(context_id, "undo"), json=body, headers=headers)
+
+    def stored(self, context_id: str, from_seq: int, limit: int) -> list[msgspec.Raw]:
+        """Messages of a context, each as it is stored."""
+        query = {"from_seq": from_seq, "limit": limit}
+        path = _path(context_id, "messages")
+        page: _Page = self._asked(_Page, "GET", path, params=query)
+        return page.messages
 
     def digests(self) -> list[Digest]:
         """What the node's tables hold."""
@@ -54,19 +94,19 @@ class Client:
         try:
             answer = self._http.request(method, path, **more)
         except httpx.HTTPError as exc:
-            raise CannotStart(
+            raise Away(
                 f"no node answers at {self._url} ({exc}); start `rewindow up`, or say where with "
                 "--url"
             ) from None
         try:
             if answer.is_success:
                 return msgspec.json.decode(answer.content, type=answer_type)
-            refused = msgspec.json.decode(answer.content, type=dict[str, Any])["message"]
-        except (msgspec.DecodeError, KeyError):
+            refusal = msgspec.json.decode(answer.content, type=_Refusal)
+        except msgspec.DecodeError:
             raise CannotStart(
                 f"what answers at {self._url} is no node of Rewindow; say where one is with --url"
             ) from None
-        raise CannotStart(str(refused))
+        raise Refused(refusal.message, refusal.error, refusal.retry_after)
 
 
 def _path(context_id: str, what: str = "") -> str:

@@ -17,21 +17,22 @@ now = time.monotonic
 
 
 @contextmanager
-def progress(doing: str) -> Iterator[Watch]:
-    """Somebody to tell. `doing`: what is done with the events, as in `12 events folded`."""
+def progress(doing: str, what: str = "events") -> Iterator[Watch]:
+    """Somebody to tell. `doing`: what is done, and with what, as in `12 events folded`."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield _Lines(doing)
+        yield _Lines(doing, what)
         return
     columns = (BarColumn(), TextColumn("{task.description}"))
     with Bars(*columns, console=console, transient=True) as bars:
-        yield _Bar(bars, doing)
+        yield _Bar(bars, doing, what)
 
 
 class Pace:
     """All partitions together. What was done before the first word of each makes nothing faster."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "events") -> None:
+        self._what = what
         self._partitions: dict[int, Progress] = {}
         self._before: dict[int, int] = {}
         self._begun = now()
@@ -53,7 +54,7 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Events a second."""
+        """So many a second."""
         seconds = now() - self._begun
         return (self.done - sum(self._before.values())) / seconds if seconds > 0 else 0.0
 
@@ -66,15 +67,15 @@ class Pace:
         """How far, how fast, and how long still."""
         minutes, seconds = divmod(round(self.left_s), 60)
         return (
-            f"{self.done:,} of {self.of:,} events {doing}, {self.rate:,.0f} events/s, "
+            f"{self.done:,} of {self.of:,} {self._what} {doing}, {self.rate:,.0f} {self._what}/s, "
             f"{minutes}:{seconds:02} left"
         )
 
 
 class _Lines:
-    def __init__(self, doing: str) -> None:
+    def __init__(self, doing: str, what: str) -> None:
         self._doing = doing
-        self._pace = Pace()
+        self._pace = Pace(what)
         self._next = now() + LINE_S
 
     def __call__(self, one: Progress) -> None:
@@ -86,10 +87,10 @@ class _Lines:
 
 
 class _Bar:
-    def __init__(self, bars: Bars, doing: str) -> None:
+    def __init__(self, bars: Bars, doing: str, what: str) -> None:
         self._bars = bars
         self._doing = doing
-        self._pace = Pace()
+        self._pace = Pace(what)
         self._task = bars.add_task("", total=None)
 
     def __call__(self, one: Progress) -> None:

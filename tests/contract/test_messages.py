@@ -350,6 +350,7 @@ async def test_a_context_without_messages_has_empty_pages(context: Context) -> N
             "version": 0,
             "last_seq": 0,
             "next_seq": None,
+            "undone": [],
         }
 
 

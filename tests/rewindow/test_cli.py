@@ -19,7 +19,18 @@ from tests.support.deployment import Deployment
 from tests.support.history import history
 from tests.support.live_node import LiveNode, live_node
 
-COMMANDS = ("up", "node", "context", "append", "tail", "verify", "rebuild", "replay")
+COMMANDS = (
+    "up",
+    "node",
+    "context",
+    "append",
+    "tail",
+    "undo",
+    "import",
+    "verify",
+    "rebuild",
+    "replay",
+)
 
 
 class Result(NamedTuple):
@@ -142,10 +153,92 @@ def test_a_key_makes_a_retry_safe(here: Run) -> None:
     assert len(here("tail", "retried", "--json").json()["messages"]) == 1
 
 
+def test_what_was_said_is_taken_back(here: Run) -> None:
+    for text in ("one", "two", "three"):
+        assert here("append", "undone", text, "--create").status == 0
+    first = here("undo", "undone", "--from-seq", "2", "--key", "k")
+    assert first == (0, "2 messages undone, 2 to 3, version 4\n", "")
+    assert here("undo", "undone", "--from-seq", "2", "--key", "k") == first
+    assert here("undo", "undone", "--from-seq", "2").out == "0 messages undone, version 4\n"
+    (left,) = here("tail", "undone", "--json").json()["messages"]
+    assert left["seq"] == 1
+    assert here("undo", "undone", "--from-seq", "1", "--json").json() == {
+        "version": 5,
+        "undone": 1,
+        "from_seq": 1,
+        "to_seq": 1,
+    }
+
+
 def test_ids_may_have_anything_in_them(here: Run) -> None:
     name = "what? 100% #ü"
     assert here("append", name, "hello", "--create").status == 0
     assert f"window of {name}" in here("context", name).out
+
+
+# -- import ----------------------------------------------------------------------------------------
+
+
+def test_a_file_on_the_command_line(here: Run, tmp_path: Path) -> None:
+    lines = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hi."}]
+    file = tmp_path / "spoken.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    told = "spoken: 2 messages to import\n1 context: 2 messages to import, 0 skipped\n"
+    assert here("import", str(file), "--dry-run") == (0, told, "")
+    assert here("import", str(file)).out == told.replace("to import", "imported")
+    again = here("import", str(file))
+    assert again.out.endswith("1 context: 0 messages imported, 2 were there, 0 skipped\n")
+    imported = here("import", str(file), "--context", "x", "--json").json()
+    assert imported == {"context": "x", "appended": 2, "found": 0}
+    assert len(here("tail", "spoken", "--json").json()["messages"]) == 2
+
+
+def test_what_is_skipped_is_told_and_is_a_failure(here: Run, tmp_path: Path) -> None:
+    file = tmp_path / "torn.jsonl"
+    file.write_bytes(b'{"role":"user","content":"a"}\n{"role":\n\n\xff\n{"role":"user"}\n')
+    done = here("import", str(file))
+    assert done.status == 1
+    first, second, imported, total = done.out.splitlines()
+    assert first.startswith("skipped line 2: ")
+    assert second == "skipped line 4: not valid UTF-8 at byte 0; send UTF-8"
+    assert imported == "torn: 2 messages imported"
+    assert total == "1 context: 2 messages imported, 2 skipped"
+    assert done.err == "rewindow: 2 skipped; what is said above has each, and why\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty; there is nothing to import"),
+        (b"\n\n", "is empty; there is nothing to import"),
+        (b"PK\x03\x04\x00\xff", "is neither JSON nor lines of JSON"),
+        (b"# Notes\n\nno conversation\n", "is neither JSON nor lines of JSON"),
+        (b"[1,2]", "it holds no JSON object"),
+        (b'{"a":1}', "no format is known that looks like this; say with --format"),
+        (b'{"messages":[', "is neither JSON nor lines of JSON"),
+        (b"[" * 100_000, "is neither JSON nor lines of JSON: nested deeper"),
+    ],
+)
+def test_a_file_of_something_else_is_one_sentence(
+    here: Run, tmp_path: Path, content: bytes, says: str
+) -> None:
+    file = tmp_path / "odd"
+    file.write_bytes(content)
+    assert says in sentence(here("import", str(file)))
+
+
+def test_what_is_asked_of_a_file_has_to_make_sense(here: Run, tmp_path: Path) -> None:
+    two = tmp_path / "two.jsonl"
+    two.write_text('{"messages":[]}\n{"messages":[{"role":"user","content":"a"}]}\n')
+    for argv, says in [
+        ((str(tmp_path / "none"),), "can't be read: No such file or directory"),
+        ((str(tmp_path),), "can't be read: Is a directory"),
+        ((str(two), "--context", "c"), "holds several conversations; give --prefix"),
+        ((str(two), "--context", "c", "--prefix", "p"), "not both"),
+        ((str(two), "--format", "gopher"), "it is one of openai-chat"),
+        ((str(two), "--prefix", "a/"), "'/'"),
+    ]:
+        assert says in sentence(here("import", *argv)), argv
 
 
 # -- what can't be done ----------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Turns in the shapes that providers take, a module for each."""
