@@ -1,8 +1,12 @@
-# Everything a fresh machine needs: python3 (3.11), make and git. The rest is fetched by pip.
+# Everything a fresh machine needs: python3 (3.11), make and git. The rest is fetched by pip, node among
+# it, and by npm.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
+BENCH_STAMP := $(VENV)/.ready-to-bench
+TS_STAMP    := sdk/typescript/node_modules/.ready
+NPM         := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix sdk/typescript --loglevel=error
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test sim chaos outages check format contracts bench clean
@@ -11,16 +15,22 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 # The pins are part of the stamp's prerequisites: a changed pin makes a new environment, nothing else does.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt sdk/python/pyproject.toml
 	@echo "setup: preparing $(VENV) (a minute the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' \
+	  -e 'sdk/python[kafka,langchain,openai-agents]'
 	@touch $@
 	@echo "setup: ready"
 
-setup: $(STAMP) ## prepare .venv (quick when nothing changed)
+$(TS_STAMP): sdk/typescript/package.json sdk/typescript/package-lock.json | $(STAMP)
+	@echo "setup: fetching what checks the TypeScript client (a quarter of a minute)"
+	@$(NPM) ci --ignore-scripts
+	@touch $@
 
-run: setup ## start Kafka, Postgres and a node on http://127.0.0.1:4000, and show a conversation
+setup: $(STAMP) $(TS_STAMP) ## prepare .venv, and what checks TypeScript (quick when nothing changed)
+
+run: $(STAMP) ## start Kafka, Postgres and a node on http://127.0.0.1:4000, and show a conversation
 	@echo "run: rewindow up --demo (Ctrl-C stops it, the data stay in .rewindow)"
 	@$(BIN)/rewindow up --demo
 
@@ -39,19 +49,27 @@ outages: setup ## the broker away for two minutes, and Postgres for ten
 	@REWINDOW_OUTAGE_S=120 $(BIN)/python -m pytest tests/integration/test_outages.py -k broker
 	@REWINDOW_OUTAGE_S=600 $(BIN)/python -m pytest tests/integration/test_outages.py -k postgres
 
-check: setup ## lint, format, types and the directions of imports
+check: setup ## lint, format, types and the directions of imports; the same of TypeScript
 	@echo "check: ruff";         $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "check: mypy";         $(BIN)/mypy
 	@echo "check: import-linter"; $(BIN)/lint-imports --no-cache
+	@echo "check: typescript";   $(NPM) run --silent check
 
 format: setup ## format the code and mend what the linter can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+	@$(NPM) run --silent format
 
-contracts: setup ## write schemas/*.json anew from the code
+contracts: setup ## write schemas/*.json anew from the code, and the types of TypeScript
 	@$(BIN)/python -m rewindow.contracts
+	@$(NPM) run --silent contracts
 
-bench: setup ## measure, side by side, and write bench/results/
+$(BENCH_STAMP): $(STAMP)
+	@echo "bench: installing what it is measured beside, and what draws (half a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@
+
+bench: $(BENCH_STAMP) ## measure, side by side, in ten minutes, and write bench/results/
 	@$(BIN)/python -m bench
 
 clean: ## remove the environment and the data folder
-	@rm -rf $(VENV) .rewindow
+	@rm -rf $(VENV) .rewindow sdk/typescript/node_modules
