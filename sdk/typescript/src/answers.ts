@@ -23,29 +23,36 @@ const DONE = "data: [DONE]\n\n";
 /** As many chunks as come within this time go into one record. */
 const STEP_MS = 100;
 const RECORD_CHARS = 250_000;
-/** A model that thinks says so this often. */
-const SIGN_MS = 15_000;
-/** Of which nothing was heard for so long, that has ended with its process. */
-const SILENCE_MS = 60_000;
+/** A model that thinks gives so many signs within the time of silence that is allowed. */
+const SIGNS = 4;
 
 /** What `toUIMessageStream()` gives, or a generator of the like. */
 export type Chunks = ReadableStream<UIMessageChunk> | AsyncIterable<UIMessageChunk>;
 
 /** `waitUntil`: of a platform that stops when a request is answered, what keeps it going until the
- * answer is kept; `onError`: told why an answer is no longer kept. */
+ * answer is kept; `onError`: told why an answer is no longer kept; `silenceMs`: an answer of which
+ * nothing was heard for so long has ended with its process (a minute; the same for all processes). */
 export type AnswerOptions = {
   waitUntil?: (kept: Promise<void>) => void;
   onError?: (error: unknown) => void;
+  silenceMs?: number;
 };
 
 /** The answers of chats, one at a time in each. */
 export class Answers {
   readonly #client: Client;
-  readonly #options: AnswerOptions;
+  readonly #waitUntil: AnswerOptions["waitUntil"];
+  readonly #onError: (error: unknown) => void;
+  readonly #silenceMs: number;
 
-  constructor(client: Client, options: AnswerOptions = {}) {
+  constructor(
+    client: Client,
+    { waitUntil, onError = console.warn, silenceMs = 60_000 }: AnswerOptions = {},
+  ) {
     this.#client = client;
-    this.#options = options;
+    this.#waitUntil = waitUntil;
+    this.#onError = onError;
+    this.#silenceMs = silenceMs;
   }
 
   /** Where the chunks of a chat are kept. Delete it when you delete the chat. */
@@ -63,16 +70,16 @@ export class Answers {
   async stream(chatId: string, chunks: Chunks): Promise<Response> {
     const context = this.contextOf(chatId);
     await context.configure({ policy: { strategy: "last_n", config: { limit: 1 } } });
-    const keeping = new Keeping(context);
+    const keeping = new Keeping(context, this.#silenceMs / SIGNS);
     await keeping.begin();
     const { readable, writer } = piped();
     const kept = keeping.run().catch((error: unknown) => {
       // A newer answer has taken the place of this one.
       if (error instanceof Conflict) return;
-      (this.#options.onError ?? console.warn)(error);
+      this.#onError(error);
     });
     const passed = pass(chunks, writer, keeping, kept);
-    this.#options.waitUntil?.(passed);
+    this.#waitUntil?.(passed);
     return new Response(readable, { headers: HEADERS });
   }
 
@@ -83,11 +90,11 @@ export class Answers {
     const last = await newest(context);
     const answer = last?.metadata["answer"];
     const ended = last === undefined || answer === undefined || last.metadata["done"] === true;
-    if (ended || Date.now() - Date.parse(last.inserted_at) > SILENCE_MS) {
+    if (ended || Date.now() - Date.parse(last.inserted_at) > this.#silenceMs) {
       return new Response(null, { status: 204 });
     }
     const since = (last.metadata["since"] as number | undefined) ?? last.version;
-    return new Response(told(context, since, answer), { headers: HEADERS });
+    return new Response(told(context, since, answer, this.#silenceMs), { headers: HEADERS });
   }
 
   /** `resume` as an endpoint: `idOf` says which chat a request is about. */
@@ -110,6 +117,7 @@ export class Answers {
 /** Writes the chunks of one answer down, in the order of their coming, some at once. */
 class Keeping {
   readonly #context: Context;
+  readonly #signMs: number;
   readonly #answer = newKey();
   #waiting: UIMessageChunk[] = [];
   #ended = false;
@@ -118,8 +126,9 @@ class Keeping {
   #version = 0;
   #wake: () => void = () => undefined;
 
-  constructor(context: Context) {
+  constructor(context: Context, signMs: number) {
     this.#context = context;
+    this.#signMs = signMs;
   }
 
   /** Say that there is an answer: from now on whoever comes back finds it. */
@@ -141,7 +150,7 @@ class Keeping {
   /** To the end. Rejects with a `RewindowError`; a `Conflict` where another answer has begun. */
   async run(): Promise<void> {
     for (let done = false; !done;) {
-      if (this.#waiting.length === 0 && !this.#ended) await this.#woken(SIGN_MS);
+      if (this.#waiting.length === 0 && !this.#ended) await this.#woken(this.#signMs);
       const chunks = this.#taken();
       done = this.#ended && this.#waiting.length === 0;
       const record = this.#record(chunks, { since: this.#since, ...(done && { done }) });
@@ -240,9 +249,14 @@ async function newest(context: Context): Promise<Message | undefined> {
 }
 
 /** What is kept of an answer, and what comes to it, as a body. */
-function told(context: Context, since: number, answer: unknown): ReadableStream<Uint8Array> {
+function told(
+  context: Context,
+  since: number,
+  answer: unknown,
+  silenceMs: number,
+): ReadableStream<Uint8Array> {
   const gone = new AbortController();
-  const events = chunksOf(context, since, answer, gone);
+  const events = chunksOf(context, since, answer, silenceMs, gone);
   const encoder = new TextEncoder();
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
@@ -259,16 +273,17 @@ async function* chunksOf(
   context: Context,
   since: number,
   answer: unknown,
+  silenceMs: number,
   gone: AbortController,
 ): AsyncGenerator<UIMessageChunk, void, void> {
-  let silence = setTimeout(() => gone.abort(), SILENCE_MS);
+  let silence = setTimeout(() => gone.abort(), silenceMs);
   try {
     for await (const frame of context.follow({ cursor: since, signal: gone.signal })) {
       if (frame.type !== "message") continue;
       const { metadata, parts } = frame.message;
       if (metadata["answer"] !== answer) break;
       clearTimeout(silence);
-      silence = setTimeout(() => gone.abort(), SILENCE_MS);
+      silence = setTimeout(() => gone.abort(), silenceMs);
       yield* parts[0]!["data"] as UIMessageChunk[];
       if (metadata["done"] === true) return;
     }

@@ -14,7 +14,7 @@ import {
 
 import { Answers, saveUIMessages, toUIMessages } from "../src/ai-sdk.ts";
 import { Unavailable } from "../src/index.ts";
-import { client, listed } from "./support.ts";
+import { client, listed, until } from "./support.ts";
 
 const answers = new Answers(client);
 
@@ -159,6 +159,28 @@ test("there is nothing to resume where nothing was asked, or the process has gon
   assert.equal(resumed.status, 200);
   await end();
   await resumed.text();
+});
+
+test("a model that thinks for long is waited for, a process that is gone is not", async () => {
+  const chat = randomUUID();
+  const patient = new Answers(client, { silenceMs: 2000 });
+  const { chunks, begin, say, end } = model();
+  await patient.stream(chat, chunks);
+  await begin();
+  const followed = messageOf(await patient.resume(chat));
+  // So many signs take longer than a silence may.
+  await until(async () => (await patient.contextOf(chat).state()).last_seq >= 8);
+  await say("Well.");
+  await end();
+  assert.equal(wordsOf(await followed), "Well.");
+
+  const gone = {
+    role: "assistant",
+    parts: [{ type: "data", data: [] }],
+    metadata: { answer: "x" },
+  };
+  await patient.contextOf(chat).append(gone);
+  assert.equal((await allOf(await patient.resume(chat))).at(-1)!.type, "error");
 });
 
 test("a model that breaks off, and a newer answer, end the one that is followed", async () => {

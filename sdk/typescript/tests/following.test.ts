@@ -18,6 +18,7 @@ import {
   said,
   toldSoFar,
   toldUntil,
+  until,
 } from "./support.ts";
 
 const EVENTS = ["Content-Type: text/event-stream; charset=utf-8"];
@@ -87,7 +88,7 @@ test("what is no longer hot is read from the history", async () => {
   const all = Array.from({ length: 40 }, (_, number) => `message ${number}`);
   for (const one of all) await context.append(text("user", one));
   await context.undo(38);
-  while ((await context.state()).archived_seq < 40);
+  await until(async () => (await context.state()).archived_seq === 40);
   const frames = await toldUntil(context.follow({ cursor: 0 }), 41);
   assert.deepEqual(said(frames), all);
   const undone = frames.flatMap((frame) => (frame.type === "undone" ? [frame.range] : []));

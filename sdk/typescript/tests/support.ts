@@ -30,6 +30,15 @@ export async function listed<T>(given: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
+/** Ask again and again until it is so; half a minute at most. */
+export async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (!(await isSo())) {
+    if (performance.now() > deadline) throw new Error(`it did not come to pass: ${isSo}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 /** What is told until the window's state at a version is; nobody listens on. */
 export async function toldUntil(
   frames: AsyncGenerator<Frame, void, void>,
