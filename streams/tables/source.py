@@ -7,6 +7,7 @@ it can't tell from a skipped record. The log itself can.
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -31,6 +32,9 @@ MOVING: Final = (
 LOOK_AGAIN_S: Final = 0.1
 SILENCE_READS: Final = 200
 """Reads of `READ_S` without a word from the broker before it counts as gone (10 s)."""
+
+
+FAILURES_MAX: Final = 2
 
 
 class Bounds(NamedTuple):
@@ -77,21 +81,21 @@ class Source:
     def __init__(self, kafka: KafkaConfig, topic: str) -> None:
         self._topic = topic
         self._lock = threading.Lock()
-        self._consumer = Consumer(
-            {
-                "group.id": "rewindow-source",
-                **kafka,
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 50,
-            }
-        )
+        self._settings = {
+            "group.id": "rewindow-source",
+            **kafka,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+        }
+        self._consumer = Consumer(self._settings)
+        self._failures = 0
 
     def bounds(self, partition: int, timeout_s: float = ANSWER_S) -> Bounds:
         """Where the partition starts and ends now. Raises `KafkaException`."""
-        with self._lock:
+        with self._asking():
             return self._bounds(partition, timeout_s)
 
     def offset_at(self, partition: int, time_ms: int) -> int:
@@ -125,7 +129,7 @@ class Source:
 
         Raises `KafkaException` when the broker is silent.
         """
-        with self._lock:
+        with self._asking():
             self._consumer.assign([TopicPartition(self._topic, partition, start)])
             try:
                 records, reached = self._read(start, end, RECORDS_PER_READ)
@@ -137,6 +141,22 @@ class Source:
         """End the connections."""
         with self._lock:
             self._consumer.close()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """A client that has failed several times in a row is replaced by a new one: librdkafka's
+        was seen to hear nothing of a broker that had long been back (2.16, one of three killed)."""
+        with self._lock:
+            try:
+                yield
+            except KafkaException:
+                self._failures += 1
+                if self._failures >= FAILURES_MAX:
+                    self._failures = 0
+                    self._consumer.close()
+                    self._consumer = Consumer(self._settings)
+                raise
+            self._failures = 0
 
     def _bounds(self, partition: int, timeout_s: float) -> Bounds:
         return bounds_of(self._consumer, self._topic, partition, timeout_s)

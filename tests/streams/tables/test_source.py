@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from streams.tables import source as sources
-from streams.tables.source import Source, bounds_of
+from streams.tables.source import FAILURES_MAX, Source, bounds_of
 from tests.support.deployment import Deployment
 from tests.support.fold import append
 
@@ -161,3 +161,13 @@ def test_a_leader_that_is_not_there_yet_is_waited_for(deployment: Deployment) ->
             bounds_of(consumer, deployment.topics.log, 0, timeout_s=-1)
     finally:
         consumer.close()
+
+
+def test_a_client_that_hears_nothing_any_more_is_replaced(source: Source) -> None:
+    expected = source.bounds(0)
+    deaf = Consumer({"group.id": "deaf", "bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+    source._consumer = deaf
+    for _ in range(FAILURES_MAX):
+        with pytest.raises(KafkaException):
+            source.bounds(0, timeout_s=0.2)
+    assert source.bounds(0) == expected
