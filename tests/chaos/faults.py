@@ -104,6 +104,8 @@ async def postgres_away(cluster: Cluster, fault: Fault) -> None:
         await asyncio.sleep(fault.for_s)
 
 
+ADDED: Final = "node added, and taken away"
+
 KINDS: Final[dict[str, tuple[Happening, tuple[float, float]]]] = {
     "node killed": (node_killed, BRIEFLY_S),
     "node terminated": (node_terminated, BRIEFLY_S),
@@ -111,7 +113,7 @@ KINDS: Final[dict[str, tuple[Happening, tuple[float, float]]]] = {
     "node paused briefly": (node_paused, BRIEFLY_S),
     "node away past its session": (node_away, PAST_SESSION_S),
     "node's disk emptied": (node_emptied, BRIEFLY_S),
-    "node added, and taken away": (node_added, AWAY_S),
+    ADDED: (node_added, AWAY_S),
     "broker killed or terminated": (broker_ended, AWAY_S),
     "Postgres killed": (postgres_killed, BRIEFLY_S),
     "Postgres away": (postgres_away, AWAY_S),
@@ -142,9 +144,11 @@ def _fault(draw: Random, kind: str, after_s: float) -> Fault:
 
 
 def _may_meet(one: Fault, other: Fault) -> bool:
-    """Not two of one server, and not two brokers: then writes stop, rightly."""
+    """Not two of one server, and not two brokers: then writes stop, rightly. There is one guest."""
     server = one.kind.split()[0]
-    return server != other.kind.split()[0] or (server == "node" and one.target != other.target)
+    if server != other.kind.split()[0]:
+        return True
+    return server == "node" and one.target != other.target and not one.kind == other.kind == ADDED
 
 
 async def happen(cluster: Cluster, faults: Round) -> None:
