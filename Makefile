@@ -16,7 +16,7 @@ help: ## list the targets
 
 # The pins are part of the stamp's prerequisites: a changed pin makes a new environment, nothing else does.
 $(STAMP): pyproject.toml constraints.txt sdk/python/pyproject.toml
-	@echo "setup: preparing $(VENV) (a minute the first time)"
+	@echo "setup: preparing $(VENV) (a minute or two the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' \
 	  -e 'sdk/python[kafka,langchain,openai-agents]'
