@@ -209,6 +209,8 @@ class Streams:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if not self.ended.done():
             await self._settle()
+        # Once the group is left, others go on with what is still here.
+        self._journal.forget()
         if self._owners.others():
             faust_seams.leave_at_stop(self._app)
         try:
