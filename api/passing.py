@@ -18,8 +18,8 @@ from api.bridge import bridged
 from api.neighbours import HOP_BY_HOP, PASSED_ON, Neighbours, has, passed_on, target
 from api.observing import REQUEST_ID
 from api.problems import Problem, response_to
-from api.requests import READS, context_id_of, new_idempotency_key
-from api.routing import CONTEXTS, KEY_HEADER
+from api.requests import KEY_HEADER, READS, context_id_of, new_idempotency_key
+from api.routing import CONTEXTS
 from schemas.limits import RECORD_BYTES_MAX
 from streams.store import Moved, Store
 from streams.trail import TRAIL

@@ -17,6 +17,7 @@ from schemas.limits import CONTEXT_ID_BYTES_MAX, REQUEST_BYTES_MAX
 T = TypeVar("T")
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+KEY_HEADER: Final = IDEMPOTENCY_KEY.lower().encode()
 
 READS: Final = ("GET", "HEAD")
 """The methods that change nothing."""
@@ -57,7 +58,7 @@ def context_id_of(path: str) -> str:
 
 def idempotency_key(request: Request) -> str:
     """The client's key, or a new one."""
-    keys = _headers(request, IDEMPOTENCY_KEY)
+    keys = _headers(request, KEY_HEADER)
     if not keys:
         return new_idempotency_key()
     if len(keys) > 1:
@@ -162,7 +163,7 @@ async def body(request: Request, read: Callable[[bytes], T]) -> T:
 
 async def _whole_body(request: Request) -> bytes:
     """Reading stops where the body becomes too large, whatever its headers say."""
-    for declared in _headers(request, "Content-Length"):
+    for declared in _headers(request, b"content-length"):
         if declared.isdecimal() and int(declared[:18]) > REQUEST_BYTES_MAX:
             raise _too_large()
     chunks: list[bytes] = []
@@ -179,10 +180,10 @@ async def _whole_body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-def _headers(request: Request, name: str) -> list[str]:
-    """The values of a header. Starlette's own way there copies all of them first."""
-    wanted = name.lower().encode()
-    return [value.decode("latin-1") for key, value in request.scope["headers"] if key == wanted]
+def _headers(request: Request, name: bytes) -> list[str]:
+    """The values of a header; `name` in lower case. Starlette's own way there copies all of them
+    first."""
+    return [value.decode("latin-1") for key, value in request.scope["headers"] if key == name]
 
 
 def _too_large() -> Problem:

@@ -8,12 +8,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.problems import Problem, response_to
-from api.requests import IDEMPOTENCY_KEY, check_query, idempotency_key, new_idempotency_key
+from api.requests import KEY_HEADER, check_query, idempotency_key, new_idempotency_key
 
 CONTEXTS: Final = "/v1/contexts/"
 """What the path of every context begins with; its id comes next, as it was sent."""
-
-KEY_HEADER: Final = IDEMPOTENCY_KEY.lower().encode()
 
 Handler = Callable[[Request], Awaitable[Response]]
 Writer = Callable[[Request, str], Awaitable[Response]]

@@ -1,12 +1,24 @@
 """One client of a node, one request after the other."""
 
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from rewindow.errors import CannotStart
+
+
+def serves(url: str, path: str, timeout_s: float) -> bool:
+    """Whether a GET is answered with 200 now."""
+    asked = HTTPConnection(urlsplit(url).netloc, timeout=timeout_s)
+    try:
+        asked.request("GET", path)
+        return asked.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        asked.close()
 
 
 class Http:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import psycopg
 
+from bench.http import serves
 from bench.messages import PARTITIONS
 from rewindow.embedded.datafolder import DataFolder
 from rewindow.embedded.jars import class_path
@@ -31,14 +31,7 @@ class QuietNode(Node):
     look_again_s = 0.05
 
     def _serves(self) -> bool:
-        asked = HTTPConnection(urlsplit(self.url).netloc, timeout=ASK_S)
-        try:
-            asked.request("GET", "/health/ready")
-            return asked.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            asked.close()
+        return serves(self.url, "/health/ready", ASK_S)
 
 
 def node_at(

@@ -3,7 +3,7 @@ the answers to its calls. Calls and results are paired here, once, for all forma
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct, field
 
@@ -52,6 +52,25 @@ class Turns(Struct):
 
     turns: list[Turn | Step]
     left_out: Counter[str]
+
+
+class Teller(Protocol):
+    """Says turns as one provider takes them."""
+
+    def turn(self, turn: Turn) -> None:
+        """What the system or the user says."""
+
+    def step(self, step: Step) -> None:
+        """What the model says."""
+
+
+def tell(turns: Iterable[Turn | Step], teller: Teller) -> None:
+    """One after the other. Raises `NotExpressible`."""
+    for turn in turns:
+        if isinstance(turn, Step):
+            teller.step(turn)
+        else:
+            teller.turn(turn)
 
 
 def turns_of(messages: Iterable[Said], *, keep_open: bool = False) -> Turns:

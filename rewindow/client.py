@@ -66,15 +66,13 @@ class Client:
 
     def append_body(self, context_id: str, body: bytes, key: str | None) -> Any:
         """The same, with the request's body as it is sent."""
-        headers = {} if key is None else {"Idempotency-Key": key}
         path = _path(context_id, "messages")
-        return self._asked(Any, "POST", path, content=body, headers=headers)
+        return self._asked(Any, "POST", path, content=body, headers=_under(key))
 
     def undo(self, context_id: str, from_seq: int, key: str | None) -> Any:
         """Undo every message from a seq on."""
-        headers = {} if key is None else {"Idempotency-Key": key}
-        body = {"from_seq": from_seq}
-        return self._asked(Any, "POST", _path(context_id, "undo"), json=body, headers=headers)
+        path, body = _path(context_id, "undo"), {"from_seq": from_seq}
+        return self._asked(Any, "POST", path, json=body, headers=_under(key))
 
     def stored(self, context_id: str, from_seq: int, limit: int) -> list[msgspec.Raw]:
         """Messages of a context, each as it is stored."""
@@ -107,6 +105,10 @@ class Client:
                 f"what answers at {self._url} is no node of Rewindow; say where one is with --url"
             ) from None
         raise Refused(refusal.message, refusal.error, refusal.retry_after)
+
+
+def _under(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Idempotency-Key": key}
 
 
 def _path(context_id: str, what: str = "") -> str:

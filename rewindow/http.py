@@ -6,7 +6,7 @@ that still sends can read its refusal; and what is not HTTP is refused in our sh
 """
 
 import asyncio
-import uuid
+import secrets
 from http import HTTPStatus
 from typing import Final
 
@@ -109,7 +109,7 @@ class Http(HttpToolsProtocol):
             self.transport.write(
                 b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
                 b"x-request-id: %b\r\nconnection: close\r\n\r\n%b"
-                % (status, status.phrase.encode(), len(body), uuid.uuid4().hex.encode(), body)
+                % (status, status.phrase.encode(), len(body), secrets.token_hex(16).encode(), body)
             )
         self.transport.close()
 

@@ -23,7 +23,6 @@ from schemas.ids import problem_of_context_id
 from schemas.limits import (
     CONTEXT_ID_BYTES_MAX,
     MESSAGES_PER_APPEND_MAX,
-    PAGE_MESSAGES_MAX,
     REQUEST_BYTES_MAX,
 )
 from streams.progress import Watch
@@ -183,16 +182,8 @@ def batches(messages: Iterable[Incoming]) -> Iterator[Batch]:
 
 
 class _Said(Struct):
-    """What of a stored message was sent."""
+    """What a message says, as it is sent and as it is stored: nothing is changed on its way."""
 
-    seq: int
-    role: str
-    parts: Raw
-    metadata: Raw
-    id: str | None = None
-
-
-class _Sent(Struct):
     role: str
     parts: Raw
     metadata: Raw
@@ -232,16 +223,15 @@ class _Target:
     def _check(self, batch: Batch) -> None:
         """What was appended is there for good, long after its key is forgotten."""
         stored = self._stored(batch.first, len(batch.bodies))
-        sent = [msgspec.json.decode(body, type=_Sent) for body in batch.bodies]
-        if len(stored) != len(sent) or not all(map(_same, stored, sent)):
+        sent = [msgspec.json.decode(body, type=_Said) for body in batch.bodies]
+        if stored != sent:
             raise Refused(
                 f"it holds other messages than the file, from {batch.first} on; give another "
                 "--context or --prefix"
             )
 
     def _stored(self, first: int, number: int) -> list[_Said]:
-        limit = min(number, PAGE_MESSAGES_MAX)
-        found = self._client.stored(self._id, first, limit)
+        found = self._client.stored(self._id, first, number)
         return [msgspec.json.decode(body, type=_Said) for body in found]
 
     def _append(self, body: bytes, key: str) -> None:
@@ -256,13 +246,6 @@ class _Target:
                     raise
                 told = exc.retry_after_s if isinstance(exc, Refused) else None
                 time.sleep(min(told or PAUSE_S * 2 ** (attempt - 1), PAUSE_MAX_S))
-
-
-def _same(stored: _Said, sent: _Sent) -> bool:
-    """To the letter: nothing of a message is changed on its way."""
-    return (stored.role, stored.id) == (sent.role, sent.id) and (
-        bytes(stored.parts) == bytes(sent.parts) and bytes(stored.metadata) == bytes(sent.metadata)
-    )
 
 
 class Report:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from schemas.events import LogEvent
 from streams.core.head import Head
-from streams.core.rows import json_of
+from streams.core.rows import bodies_of
 from streams.core.undone import Ranges, UndoneRange
 from streams.core.window import Shown, show
 from streams.following import follow
@@ -210,7 +210,7 @@ class Contexts:
         first_hot = head.trimmed_seq + 1
         seqs = [seq for run in runs for seq in run[max(0, first_hot - run[0]) :]]
         found = self._recent.messages(lane, context_id.encode(), seqs)
-        hot = [(s, json_of(row)) for s, row in zip(seqs, found, strict=True) if row is not None]
+        hot = bodies_of(seqs, found)
         cold = [run[: first_hot - run[0]] for run in runs if run[0] < first_hot]
         rows = await self._archived(context_id, cold) + hot if cold else hot
         if [seq for seq, _ in rows] != list(chain.from_iterable(runs)):

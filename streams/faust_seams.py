@@ -195,8 +195,7 @@ async def _handed_over(consumer: Any, records: dict[TP, list[Any]]) -> dict[TP, 
         if arrive is None:
             rest[tp] = found
         else:
-            # As with Faust's own deliveries: a rebalance does not wait for those that are waited
-            # for.
+            # A rebalance does not wait for room, as it does not for what Faust itself delivers.
             await consumer.wait_first(arrive(tp.partition, found), consumer.suspend_flow.wait())
     return rest
 

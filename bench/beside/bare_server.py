@@ -3,11 +3,11 @@ a context is `bytes/N`, so many bytes."""
 
 import sys
 from functools import cache
-from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 
 import uvicorn
 
+from bench.http import serves
 from bench.machine import ROOT
 from rewindow.embedded.datafolder import DataFolder
 from rewindow.embedded.ports import free_port
@@ -66,14 +66,7 @@ class BareServer(Server):
         self._spawn([sys.executable, "-m", __name__, str(self.port)], cwd=ROOT)
 
     def _serves(self) -> bool:
-        asked = HTTPConnection("127.0.0.1", self.port, timeout=1)
-        try:
-            asked.request("GET", "/")
-            return asked.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            asked.close()
+        return serves(self.url, "/", 1)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException
 from itertools import cycle
 from typing import Annotated, Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -23,6 +22,7 @@ from msgspec import Raw
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from typing_extensions import TypedDict
 
+from bench.http import serves
 from bench.machine import ROOT
 from bench.messages import TOKENS, texts
 from rewindow.embedded.datafolder import DataFolder
@@ -236,14 +236,7 @@ class StoreServer(Server):
         self._spawn(argv, cwd=ROOT, env={**os.environ, ADDRESS: self._address})
 
     def _serves(self) -> bool:
-        asked = HTTPConnection("127.0.0.1", self.port, timeout=1)
-        try:
-            asked.request("GET", "/health")
-            return asked.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            asked.close()
+        return serves(self.url, "/health", 1)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from formats.problems import NotExpressible
 from formats.raws import fields_of
 from formats.saying import cannot, input_object, named, result_text, url_of
 from formats.sources import given_back, kept_in
-from formats.turns import Step, Turn, Turns
+from formats.turns import Step, Turn, Turns, tell
 from formats.ui_parts import DATA, OPEN_STATES
 from formats.window import Piece, Said
 
@@ -40,11 +40,7 @@ def render(turns: Turns, said: list[Said]) -> Json:
     one message of several steps, as the AI SDK itself would have made it.
     """
     renderer = _Renderer(turns, said)
-    for turn in turns.turns:
-        if isinstance(turn, Step):
-            renderer.step(turn)
-        else:
-            renderer.turn(turn)
+    tell(turns.turns, renderer)
     return {"messages": renderer.messages}
 
 

@@ -30,7 +30,7 @@ from formats.saying import (
     shown_to_models,
     told_parts,
 )
-from formats.turns import Step, Turn, Turns
+from formats.turns import Step, Turn, Turns, tell
 from formats.window import Piece
 
 Json = dict[str, Any]
@@ -51,11 +51,7 @@ def render(turns: Turns) -> Json:
     system: list[Json] = []
     while rest and isinstance(rest[0], Turn) and rest[0].role != "user":
         system += renderer.system(rest.pop(0))
-    for turn in rest:
-        if isinstance(turn, Step):
-            renderer.step(turn)
-        else:
-            renderer.turn(turn)
+    tell(rest, renderer)
     return ({"system": system} if system else {}) | {"messages": renderer.done()}
 
 

@@ -19,7 +19,7 @@ from formats.saying import (
     shown_to_models,
     url_of,
 )
-from formats.turns import Step, Turn, Turns
+from formats.turns import Step, Turn, Turns, tell
 from formats.window import Piece
 
 Json = dict[str, Any]
@@ -41,11 +41,7 @@ _NOT_IN_A_NAME = re.compile(r"[\s<|\\/>]")
 def render(turns: Turns) -> Json:
     """`{"messages": […]}`. Raises `NotExpressible`."""
     renderer = _Renderer(turns)
-    for turn in turns.turns:
-        if isinstance(turn, Step):
-            renderer.step(turn)
-        else:
-            renderer.turn(turn)
+    tell(turns.turns, renderer)
     return {"messages": renderer.messages}
 
 

@@ -31,7 +31,7 @@ from formats.saying import (
     told_parts,
     url_of,
 )
-from formats.turns import Step, Turn, Turns
+from formats.turns import Step, Turn, Turns, tell
 from formats.window import Piece
 
 Json = dict[str, Any]
@@ -46,11 +46,7 @@ _ID_PREFIX: Final = {Text: "msg", Refusal: "msg", Reasoning: "rs"}
 def render(turns: Turns) -> Json:
     """`{"input": […]}`. Raises `NotExpressible`."""
     renderer = _Renderer(turns)
-    for turn in turns.turns:
-        if isinstance(turn, Step):
-            renderer.step(turn)
-        else:
-            renderer.turn(turn)
+    tell(turns.turns, renderer)
     return {"input": renderer.items}
 
 

@@ -140,6 +140,11 @@ def json_of(row: bytes) -> bytes:
     return row[PREFIX_BYTES:]
 
 
+def bodies_of(seqs: Sequence[int], rows: Sequence[bytes | None]) -> list[tuple[int, bytes]]:
+    """The messages that are there of some, as seq and JSON."""
+    return [(seq, json_of(row)) for seq, row in zip(seqs, rows, strict=True) if row is not None]
+
+
 def version_of(row: bytes) -> int:
     """The version in which a message came."""
     return _version_decoder.decode(json_of(row)).version

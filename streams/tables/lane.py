@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from streams.core.head import Head, decode_head, encode_head
-from streams.core.rows import POSITION_KEY, json_of, message_key
+from streams.core.rows import POSITION_KEY, bodies_of, message_key
 from streams.core.tally import TALLY_KEY, Tally, decode_tally, encode_tally, tally_of
 from streams.tables.overlay import Overlay, Writes
 from streams.tables.record import Record
@@ -135,4 +135,4 @@ class Lane:
         """The messages among `seqs` that are in the hot tail, as seq and JSON, in order."""
         context = context_id.encode()
         rows = self.tails.get_many([message_key(context, seq) for seq in seqs])
-        return [(seq, json_of(row)) for seq, row in zip(seqs, rows, strict=True) if row is not None]
+        return bodies_of(seqs, rows)

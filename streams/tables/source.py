@@ -32,9 +32,8 @@ MOVING: Final = (
 LOOK_AGAIN_S: Final = 0.1
 SILENCE_READS: Final = 200
 """Reads of `READ_S` without a word from the broker before it counts as gone (10 s)."""
-
-
 FAILURES_MAX: Final = 2
+"""In a row, before a client is replaced."""
 
 
 class Bounds(NamedTuple):
@@ -101,7 +100,7 @@ class Source:
     def offset_at(self, partition: int, time_ms: int) -> int:
         """The first offset that arrived at a time of the broker's clock or later, the end where
         none did. Raises `KafkaException`."""
-        with self._lock:
+        with self._asking():
             asked = [TopicPartition(self._topic, partition, time_ms)]
             (found,) = self._consumer.offsets_for_times(asked, timeout=ANSWER_S)
             if found.error is not None:
@@ -114,7 +113,7 @@ class Source:
         Nobody else may use the source before the last piece. Raises `KafkaException` when the
         broker is silent.
         """
-        with self._lock:
+        with self._asking():
             self._consumer.assign([TopicPartition(self._topic, partition, start)])
             try:
                 while start < end:

@@ -12,21 +12,17 @@ from streams.core.outcome import Advanced, Appended, Refused
 from streams.core.rows import message_key
 from streams.folding import FoldedRecord, fold_record
 from streams.tables.lane import Lane
-from streams.tables.overlay import Overlay
 from streams.tables.record import Record
 from tests.support.fold import append, archived, measures, messages
-from tests.support.tables import OFFSET_KEY, open_db
+from tests.support.tables import empty_lane
 
 NOW_MS = 1_790_000_000_123
 
 
 @pytest.fixture
 def lane(tmp_path: Path) -> Iterator[Lane]:
-    dbs = [open_db(tmp_path / name) for name in ("windows", "tails")]
-    windows, tails = (Overlay(db, OFFSET_KEY) for db in dbs)
-    yield Lane(0, windows, tails, next_offset=0, target=0)
-    for db in dbs:
-        db.close()
+    with empty_lane(tmp_path) as lane:
+        yield lane
 
 
 def record(event: LogEvent, offset: int, timestamp_ms: int = NOW_MS) -> Record:

@@ -8,19 +8,15 @@ import pytest
 from streams.core.rows import message_key
 from streams.recent import SPARE, RecentRows
 from streams.tables.lane import Lane
-from streams.tables.overlay import Overlay
-from tests.support.tables import OFFSET_KEY, open_db
+from tests.support.tables import empty_lane
 
 ROW = b"x" * 100
 
 
 @pytest.fixture
 def lane(tmp_path: Path) -> Iterator[Lane]:
-    dbs = [open_db(tmp_path / name) for name in ("windows", "tails")]
-    windows, tails = (Overlay(db, OFFSET_KEY) for db in dbs)
-    yield Lane(0, windows, tails, next_offset=0, target=0)
-    for db in dbs:
-        db.close()
+    with empty_lane(tmp_path) as lane:
+        yield lane
 
 
 def put(lane: Lane, context: bytes, seqs: range) -> list[bytes]:

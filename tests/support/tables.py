@@ -4,8 +4,8 @@ Faust's part is played by the test: it says which partitions are owned, and deli
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +20,7 @@ from streams.metrics import Metrics
 from streams.tables.digest import Digest, digest_of
 from streams.tables.journal import Journal
 from streams.tables.lane import Lane
+from streams.tables.overlay import Overlay
 from streams.tables.record import Record
 from streams.tables.source import Source
 from streams.waiters import Waiters
@@ -34,6 +35,16 @@ def open_db(path: Path) -> Rdict:
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     return Rdict(str(path), options)
+
+
+@contextmanager
+def empty_lane(folder: Path) -> Iterator[Lane]:
+    """A lane with nothing in it, over a disk of its own."""
+    dbs = [open_db(folder / name) for name in ("windows", "tails")]
+    windows, tails = (Overlay(db, OFFSET_KEY) for db in dbs)
+    yield Lane(0, windows, tails, next_offset=0, target=0)
+    for db in dbs:
+        db.close()
 
 
 class PlainTable:
