@@ -103,17 +103,21 @@ class _Renderer:
         if not step.whole or not shown or isinstance(shown[-1].part, Reasoning):
             return False
         ids: dict[str, None] = {}
+        saying: str | None = None
         for piece in shown:
             match piece.part:
+                case Text(id=str() as item_id) | Refusal(id=str() as item_id) if (
+                    item_id == saying or item_id not in ids
+                ):
+                    saying = item_id
                 case Reasoning(provider="openai", encrypted=str(), id=str() as item_id) if (
                     item_id not in ids
                 ):
-                    pass
-                case Text(id=str() as item_id) | Refusal(id=str() as item_id):
-                    pass
+                    saying = None
                 case ToolCall(by="client", id=str() as item_id) if item_id not in ids:
-                    pass
+                    saying = None
                 case Opaque():
+                    saying = None
                     continue
                 case _:
                     return False

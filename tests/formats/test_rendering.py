@@ -265,6 +265,14 @@ def test_items_of_an_answer_that_is_not_whole_have_no_ids(history: tuple[Json, .
     assert not any("id" in item or item.get("type") == "reasoning" for item in items)
 
 
+def test_what_is_said_again_under_the_id_of_another_item_has_no_id() -> None:
+    """A message goes on where its parts follow each other; an id may be sent once."""
+    spoken = said("assistant", text("I look.") | {"id": "msg_1"}, group="a")
+    items = rendered("openai-responses", ASKED, spoken, ITEMS[0], spoken)["input"]
+    assert not any("id" in item for item in items)
+    assert [item["content"] for item in items[1:]] == ["I look.", "I look."]
+
+
 def test_what_was_thought_in_one_answer_does_not_lead_to_another() -> None:
     other = said("assistant", text("Hello.") | {"id": "msg_2"}, group="b")
     items = rendered("openai-responses", ASKED, ITEMS[0], other)["input"]

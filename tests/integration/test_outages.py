@@ -26,12 +26,13 @@ from tests.support.doors import replayed
 from tests.support.live_node import LiveNode, own_database
 from tests.support.servers import held, new_kafka, running
 from tests.support.wait import until, until_async
-from tests.support.writers import Writers
+from tests.support.writers import Writers, try_append
 
 OUTAGE_S = float(os.environ.get("REWINDOW_OUTAGE_S", "10"))
 HEALED_S = 60.0
 DISK_BYTES = 48 << 20
 CONTEXTS = ["one", "two", "three ü"]
+REFUSED = "asked for while the broker was away"
 
 
 class Supervised(LiveNode):
@@ -125,9 +126,11 @@ async def test_a_broker_that_is_away_is_waited_for(
         async with written_to(node) as writers:
             await asyncio.to_thread(kill, own_kafka)
             async with httpx.AsyncClient(base_url=node.url, timeout=30) as client:
-                await without_a_broker(Context(client, CONTEXTS[0]))
-            await asyncio.to_thread(own_kafka.start)
-            await asyncio.to_thread(own_kafka.wait_ready)
+                refused = Context(client, CONTEXTS[0])
+                await without_a_broker(refused)
+                await asyncio.to_thread(own_kafka.start)
+                await asyncio.to_thread(own_kafka.wait_ready)
+                await writers.append(refused, REFUSED)
             await writers.reach(len(writers.promises) + 60)
         await all_is_kept(node, writers)
         assert node.deaths == 0
@@ -142,7 +145,7 @@ async def without_a_broker(context: Context) -> None:
     await until_async(stale, "reads say that they may be old")
     end = asyncio.get_running_loop().time() + OUTAGE_S
     while asyncio.get_running_loop().time() < end:
-        body = is_problem(await context.post({"message": said("lost")}), 503, "unavailable")
+        body = is_problem(await try_append(context, REFUSED), 503, "unavailable")
         assert body["retry_after"] >= 1
         for what in ("context", "tail", "messages"):
             answer = await context.read(what)

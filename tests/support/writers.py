@@ -23,6 +23,11 @@ class Promise(Struct, frozen=True):
     version: int
 
 
+async def try_append(context: Context, text: str) -> httpx.Response:
+    """Once. Where this is not acknowledged, it may be in the log or not."""
+    return await context.post({"message": said(text)}, headers={"Idempotency-Key": text})
+
+
 class Writers:
     """Several at once; each appends one message after the other, under keys of its own, and asks
     again under the same key until it has an answer.
@@ -65,16 +70,17 @@ class Writers:
         for number in count():
             if self._enough.is_set():
                 return
-            text = f"{name}: {number}"
-            answer = await self._acknowledged(context, text)
-            self.promises.append(Promise(context.id, text, answer["seq"], answer["version"]))
+            await self.append(context, f"{name}: {number}")
+
+    async def append(self, context: Context, text: str) -> None:
+        """Append a message, under itself as the key, until that is acknowledged."""
+        answer = await self._acknowledged(context, text)
+        self.promises.append(Promise(context.id, text, answer["seq"], answer["version"]))
 
     async def _acknowledged(self, context: Context, text: str) -> Any:
         while True:
             try:
-                answer = await context.post(
-                    {"message": said(text)}, headers={"Idempotency-Key": text}
-                )
+                answer = await try_append(context, text)
             except httpx.TransportError:
                 pass
             else:
