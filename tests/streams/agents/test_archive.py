@@ -106,15 +106,22 @@ class World:
         return producer
 
     def rows(self) -> dict[tuple[str, int], bytes]:
-        found = self.sql("select context_id, seq, body::text from messages order by 1, 2")
+        found = self._found("select context_id, seq, body::text from messages order by 1, 2")
         return {(context, seq): body.encode() for context, seq, body in found}
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.postgres, autocommit=True) as connection:
             return connection.execute(query.encode()).fetchall()
 
+    def _found(self, query: str) -> list[tuple[Any, ...]]:
+        """Nothing before an agent has made the tables."""
+        try:
+            return self.sql(query)
+        except psycopg.errors.UndefinedTable:
+            return []
+
     def position(self, partition: int = 0) -> int | None:
-        found = self.sql(
+        found = self._found(
             f"select position from archive_positions where partition = {partition} "
             f"and topic = '{self.settings.topics.facts}'"
         )
