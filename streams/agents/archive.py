@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from schemas.codec import Unreadable, decode_fact
 from schemas.facts import MessageAccepted, UndoAccepted
 from schemas.limits import MESSAGE_BYTES_MAX
+from streams.archive.batch import Batch
 from streams.archive.errors import ArchiveUnavailable, ArchiveUnfit
 from streams.archive.facts import Arrived, Facts, FactsLost
 from streams.archive.healing import Healer, Hot, LoopTail
@@ -74,9 +75,7 @@ class ArchiveAgent:
         self._wanted: frozenset[int] = frozenset()
         self._followed: frozenset[int] = frozenset()
         self._lanes: dict[int, _Lane] = {}
-        self._pending: list[ArchiveRow] = []
-        self._pending_bytes = 0
-        self._undos: list[ArchiveUndo] = []
+        self._pending = Batch()
         self._waiting_since = time.monotonic()
         self._unannounced: dict[int, dict[str, int]] = {}
         self._heal_at = 0.0
@@ -166,9 +165,9 @@ class ArchiveAgent:
 
     def _tell(self, **changes: object) -> None:
         self._moved_at = time.monotonic()
-        self._status = replace(self._status, pending_rows=len(self._pending), **changes)
-        self._metrics.archive_pending_rows.set(len(self._pending))
-        self._metrics.archive_pending_contexts.set(len({row.context_id for row in self._pending}))
+        self._status = replace(self._status, pending_rows=len(self._pending.rows), **changes)
+        self._metrics.archive_pending_rows.set(len(self._pending.rows))
+        self._metrics.archive_pending_contexts.set(len(self._pending.contexts))
         self._metrics.archive_holes.set(self._status.holes)
 
     def _end(self) -> None:
@@ -206,9 +205,7 @@ class ArchiveAgent:
         """What was pending of the others is read again by whoever owns them now."""
         self._lanes = {p: lane for p, lane in self._lanes.items() if p in kept}
         self._unannounced = {p: seqs for p, seqs in self._unannounced.items() if p in kept}
-        self._pending = [row for row in self._pending if row.partition in kept]
-        self._pending_bytes = sum(len(row.body) for row in self._pending)
-        self._undos = [undo for undo in self._undos if undo.partition in kept]
+        self._pending = self._pending.only(kept)
         self._followed = frozenset()
 
     def _opened(self, partition: int, position: int | None) -> _Lane:
@@ -246,9 +243,9 @@ class ArchiveAgent:
         if not self._lanes:
             self._stopping.wait(POLL_S)
             return
-        room = self._rows_max - len(self._pending) - len(self._undos)
-        if room <= 0 or self._pending_bytes >= BATCH_BYTES_MAX:
+        if self._full():
             return
+        room = self._rows_max - len(self._pending)
         try:
             arrived = self._facts.read(min(room, POLL_RECORDS_MAX), POLL_S)
         except FactsLost as lost:
@@ -260,7 +257,7 @@ class ArchiveAgent:
 
     def _reopen(self, partition: int) -> None:
         """Retention overtook us while we could not write: what we hold is written first."""
-        if self._pending or self._undos:
+        if self._pending:
             self._flush()
         if (lane := self._lanes.get(partition)) is not None:
             self._lanes[partition] = self._opened(partition, lane.next)
@@ -269,13 +266,10 @@ class ArchiveAgent:
     def _take(self, one: Arrived) -> None:
         lane = self._lanes[one.partition]
         kept = None if one.value is None else _kept(one.partition, one.next, one.value)
-        if kept is not None and not self._pending and not self._undos:
-            self._waiting_since = time.monotonic()
-        if isinstance(kept, ArchiveRow):
-            self._pending.append(kept)
-            self._pending_bytes += len(kept.body)
-        elif isinstance(kept, ArchiveUndo):
-            self._undos.append(kept)
+        if kept is not None:
+            if not self._pending:
+                self._waiting_since = time.monotonic()
+            self._pending.add(kept)
         lane.next = max(lane.next, one.next)
 
     # -- batches --------------------------------------------------------------------------------
@@ -284,14 +278,13 @@ class ArchiveAgent:
         """Whether Postgres does not know yet how far the facts are read."""
         return any(lane.stored != lane.next for lane in self._lanes.values())
 
+    def _full(self) -> bool:
+        return len(self._pending) >= self._rows_max or self._pending.body_bytes >= BATCH_BYTES_MAX
+
     def _due(self) -> bool:
         if not self._pending and not self._lags():
             return False
-        return (
-            len(self._pending) + len(self._undos) >= self._rows_max
-            or self._pending_bytes >= BATCH_BYTES_MAX
-            or time.monotonic() >= self._waiting_since + self._interval_s
-        )
+        return self._full() or time.monotonic() >= self._waiting_since + self._interval_s
 
     def _flush(self) -> None:
         """One batch, in this order:
@@ -300,20 +293,18 @@ class ArchiveAgent:
         2. the log gets the watermarks, and confirms them;
         3. the position moves behind this batch, to be stored with the next one.
         """
-        if not self._pending:
+        if not self._pending.rows:
             # Nothing but undos, and facts that the archive does not keep: of those nothing is
             # announced.
             for lane in self._lanes.values():
                 lane.announced = lane.next
         positions = {partition: lane.announced for partition, lane in self._lanes.items()}
         began = time.monotonic()
-        written = self._writer.write(self._pending, positions, self._undos)
+        written = self._writer.write(self._pending.rows, positions, self._pending.undos)
         self._metrics.archive_flush_duration.observe(time.monotonic() - began)
         for partition, position in positions.items():
             self._lanes[partition].stored = position
-        self._pending = []
-        self._pending_bytes = 0
-        self._undos = []
+        self._pending = Batch()
         self._waiting_since = time.monotonic()
         self._count(written)
         self._tell(flushed_at=time.time())
@@ -369,13 +360,10 @@ class ArchiveAgent:
 def _kept(partition: int, next_offset: int, value: bytes) -> ArchiveRow | ArchiveUndo | None:
     """What a fact asks for, if it is one that accepts a message or an undo."""
     try:
-        match decode_fact(value):
-            case subject, MessageAccepted() as fact:
-                return row_of(partition, subject, bytes(fact.message), fact.event_id)
-            case subject, UndoAccepted() as fact:
-                return undo_of(partition, subject, fact)
-            case _:
-                return None
+        subject, fact = decode_fact(value)
+        if isinstance(fact, MessageAccepted):
+            return row_of(partition, subject, bytes(fact.message), fact.event_id)
+        return undo_of(partition, subject, fact) if isinstance(fact, UndoAccepted) else None
     except Unreadable as exc:
         log.error(
             "a record of the facts can't be understood and is left out",

@@ -5,30 +5,45 @@ its number of fields, then each field as its length in bytes and its bytes, all 
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from streams.archive.row import ArchiveRow
 
+PIECE_ROWS: Final = 200
 FIELDS: Final = 8
 SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """The eleven bytes of the manual, no flags, and an empty header extension."""
 END: Final = b"\xff\xff"
 NULL: Final = b"\xff\xff\xff\xff"
 
+EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""Postgres counts the microseconds of a time from here."""
+
 _start = struct.Struct(">hi").pack
 _numbers_and_role = struct.Struct(">iqiqi").pack
 _length = struct.Struct(">i").pack
 _tokens = struct.Struct(">iq").pack
+_time = struct.Struct(">iq").pack
 
 
-def copied(rows: Iterable[ArchiveRow]) -> bytes:
-    """The rows for `copy staged from stdin (format binary)`, in the order of that table's columns:
-    context_id, seq, version, role, body, token_count, event_id, inserted_at (as text)."""
-    out = [SIGNATURE]
+def copied(rows: Sequence[ArchiveRow]) -> Iterator[bytes]:
+    """The rows for `copy ... from stdin (format binary)`, with the columns in this order:
+    context_id, seq, version, role, body, token_count, event_id, inserted_at. In pieces: Postgres
+    inserts one while the next is made."""
+    yield SIGNATURE
+    for first in range(0, len(rows), PIECE_ROWS):
+        yield _piece(rows[first : first + PIECE_ROWS])
+    yield END
+
+
+def _piece(rows: Iterable[ArchiveRow]) -> bytes:
+    out: list[bytes] = []
     for row in rows:
         context = row.context_id.encode()
         role = row.role.encode()
+        since = row.inserted_at - EPOCH
         out += (
             _start(FIELDS, len(context)),
             context,
@@ -38,9 +53,8 @@ def copied(rows: Iterable[ArchiveRow]) -> bytes:
             row.body,
             _tokens(8, row.token_count),
             NULL if row.event_id is None else _text(row.event_id),
-            _text(row.inserted_at),
+            _time(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds),
         )
-    out.append(END)
     return b"".join(out)
 
 

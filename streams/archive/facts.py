@@ -57,6 +57,8 @@ class Facts:
                 "fetch.wait.max.ms": 100,
                 "fetch.max.bytes": 2 * RECORD_BYTES_MAX,
                 "queued.max.messages.kbytes": QUEUED_KBYTES_MAX,
+                # A queue that was full once would not be filled again for a second otherwise.
+                "fetch.queue.backoff.ms": 20,
             }
         )
 

@@ -10,13 +10,19 @@ select
 -- name: make_staged
 create temporary table if not exists staged (
     context_id text, seq bigint, version bigint, role text, body json, token_count bigint,
-    event_id text, inserted_at text
+    event_id text, inserted_at timestamptz
 ) on commit delete rows;
 
 -- name: lock_partitions
 -- Two nodes may for a moment sink the same partition: one batch after the other, in one order.
 select pg_advisory_xact_lock(hashtext(%(topic)s), partition)
 from unnest(%(partitions)s::integer[]) as wanted (partition);
+
+-- name: copy_new
+-- Fails where one of them is there already; then they go by the staging table.
+copy messages (
+    context_id, seq, version, role, body, token_count, event_id, inserted_at
+) from stdin (format binary);
 
 -- name: copy_staged
 copy staged from stdin (format binary);
@@ -26,7 +32,7 @@ with inserted as (
     insert into messages (
         context_id, seq, version, role, body, token_count, event_id, inserted_at
     )
-    select context_id, seq, version, role, body, token_count, event_id, inserted_at::timestamptz
+    select context_id, seq, version, role, body, token_count, event_id, inserted_at
     from staged
     on conflict do nothing
     returning token_count, octet_length(body::text) as bytes
@@ -45,10 +51,9 @@ where m.body::text <> s.body::text;
 -- watermark on, those that do have the same distance to their number. Where the very next message
 -- is missing, nothing above it is looked at, however much there is.
 with touched as (
-    select s.context_id, max(s.seq) as top_seq, coalesce(max(c.archived_seq), 0) as archived_seq
-    from staged s
+    select t.context_id, t.top_seq, coalesce(c.archived_seq, 0) as archived_seq
+    from unnest(%(context_ids)s::text[], %(top_seqs)s::bigint[]) as t (context_id, top_seq)
     left join archived_contexts c using (context_id)
-    group by s.context_id
 ),
 reached as (
     select t.context_id, t.top_seq, coalesce(r.archived_seq, t.archived_seq) as archived_seq

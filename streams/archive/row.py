@@ -1,5 +1,6 @@
 """Rows of the archive: a message's JSON as it is served, and what SQL asks about it; an undo."""
 
+from datetime import datetime
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -21,14 +22,15 @@ class _Shown(Struct):
     version: _Positive
     role: str
     token_count: Annotated[int, Meta(ge=0, le=BIGINT_MAX)]
-    inserted_at: str
+    inserted_at: Annotated[datetime, Meta(tz=True)]
 
 
 _decoder = msgspec.json.Decoder(_Shown)
 
 
-class ArchiveRow(NamedTuple):
-    """`body` is the JSON that a reader gets, `inserted_at` RFC 3339; a healed row has no event."""
+class ArchiveRow(Struct, frozen=True, gc=False):
+    """`body` is the JSON that a reader gets; a healed row has no event. Thousands of them live at
+    once, and none can be part of a cycle."""
 
     partition: int
     context_id: str
@@ -38,7 +40,7 @@ class ArchiveRow(NamedTuple):
     body: bytes
     token_count: int
     event_id: str | None
-    inserted_at: str
+    inserted_at: datetime
 
 
 class ArchiveUndo(NamedTuple):
@@ -68,13 +70,13 @@ def row_of(partition: int, context_id: str, body: bytes, event_id: str | None) -
     except (msgspec.DecodeError, RecursionError, UnicodeError) as exc:
         raise Unreadable(f"not a message as readers get it: {reason(exc)}") from None
     return ArchiveRow(
-        partition=partition,
-        context_id=context_id,
-        seq=shown.seq,
-        version=shown.version,
-        role=shown.role.replace(NUL, NUL_SHOWN),
-        body=body,
-        token_count=shown.token_count,
-        event_id=event_id,
-        inserted_at=shown.inserted_at,
+        partition,
+        context_id,
+        shown.seq,
+        shown.version,
+        shown.role.replace(NUL, NUL_SHOWN),
+        body,
+        shown.token_count,
+        event_id,
+        shown.inserted_at,
     )

@@ -1,8 +1,10 @@
 """Bytes to events: any bytes give an event or the reason why not, and any event can be folded."""
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from schemas.codec import (
     Unreadable,
@@ -18,6 +20,8 @@ from streams.core.head import decode_head, encode_head
 from streams.core.rows import answer_of, answer_row, message_of, shown_row
 from tests.support.fold import World
 from tests.support.strategies import event_data, events, json_texts, logs, mutated_records
+
+_Object = dict[str, Raw]
 
 
 def _read(key: bytes | None, value: bytes | None) -> LogEvent | None:
@@ -83,6 +87,9 @@ def test_heads_rows_and_facts_come_back_as_they_were(log: list[LogEvent]) -> Non
         assert decode_head(encode_head(head)) == head
     for name, fact in world.facts:
         assert decode_fact(encode_fact(fact, fact_id="0.1.2", subject=name)) == (name, fact)
+        whole = msgspec.json.decode(encode_fact(fact, fact_id="0.1.2", subject=name), type=_Object)
+        backwards = dict(reversed({**whole, "unknown": Raw(b"[]")}.items()))
+        assert decode_fact(msgspec.json.encode(backwards)) == (name, fact)
     for name in world.heads:
         for row in world.numbered("s", name).values():
             assert row.endswith(bytes(8)) or shown_row(message_of(row)) == row
@@ -90,3 +97,22 @@ def test_heads_rows_and_facts_come_back_as_they_were(log: list[LogEvent]) -> Non
         for key, row in world.rows.items():
             if key.startswith(prefix):
                 assert answer_row(answer_of(row)) == row
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"type":"message.accepted.v1","subject":"c"}',
+        b'{"type":"message.accepted.v1","data":{"event_id":"e","message":{}}}',
+        b'{"subject":"c","data":{"event_id":"e","message":{}}}',
+        b'{"type":"message.accepted.v9","subject":"c","data":{"event_id":"e","message":{}}}',
+        b'{"type":"undo.accepted.v1","subject":"c","data":{"event_id":"e","message":{}}}',
+        b'{"type":"message.accepted.v1","subject":"c","data":{"event_id":"e","message":{}}',
+    ],
+)
+def test_what_is_no_fact_is_unreadable(value: bytes) -> None:
+    with pytest.raises(Unreadable, match="not a fact"):
+        decode_fact(value)

@@ -158,7 +158,7 @@ def archive_position_before_the_announcement(patch: pytest.MonkeyPatch) -> None:
 def announcement_before_postgres(patch: pytest.MonkeyPatch) -> None:
     def flush(self: ArchiveAgent) -> None:
         watermarks: dict[int, dict[str, int]] = {}
-        for row in self._pending:
+        for row in self._pending.rows:
             watermarks.setdefault(row.partition, {})[row.context_id] = row.seq
         self._herald.announce(watermarks, {})
         _flush_archive(self)

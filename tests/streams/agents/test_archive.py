@@ -476,16 +476,48 @@ async def test_without_a_broker_it_says_so_and_stops_in_time(database: str) -> N
     await asyncio.to_thread(agent.stop)
 
 
-async def test_what_is_pending_is_written_at_the_stop(
-    kafka: str, prefix: str, database: str
-) -> None:
+@pytest.fixture
+async def patient(kafka: str, prefix: str, database: str) -> AsyncIterator[World]:
+    """A world in which a batch waits for others for an hour."""
     world = World(kafka, prefix, database)
     world.settings = world.settings.model_copy(update={"archive_flush_interval_ms": 3_600_000})
-    agent = world.agent(0)
-    world.write("c", accepted(1))
-    await until(lambda: agent.status.pending_rows == 1, "the message is pending")
-    assert world.rows() == {}
+    yield world
     await world.stop()
-    assert list(world.rows()) == [("c", 1)]
-    assert world.watermarks() == {"c": 1}
-    assert world.position() == 1
+
+
+async def test_what_is_pending_is_written_at_the_stop(patient: World) -> None:
+    agent = patient.agent(0)
+    patient.write("c", accepted(1))
+    await until(lambda: agent.status.pending_rows == 1, "the message is pending")
+    assert patient.rows() == {}
+    await patient.stop()
+    assert list(patient.rows()) == [("c", 1)]
+    assert patient.watermarks() == {"c": 1}
+    assert patient.position() == 1
+
+
+async def test_what_is_pending_of_a_partition_that_went_is_left_to_its_new_owner(
+    patient: World,
+) -> None:
+    agent = patient.agent(0, 1)
+    patient.write("c", UndoAccepted("u-1", 2, 1, 1, 1), accepted(1))
+    patient.write("d", UndoAccepted("u-2", 2, 1, 1, 1), accepted(1), partition=1)
+    await until(lambda: agent.status.pending_rows == 2, "both messages are pending")
+    agent.own({1})
+    await until(lambda: agent.status.pending_rows == 1, "one of them is let go")
+    await patient.stop()
+    assert list(patient.rows()) == [("d", 1)]
+    assert patient.sql("select context_id from undos") == [("d",)]
+    assert (patient.watermarks(0), patient.watermarks(1)) == ({}, {"d": 1})
+    assert patient.position(0) is None
+
+
+async def test_a_batch_is_written_when_it_is_large_enough(
+    patient: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.agents.archive.BATCH_BYTES_MAX", 2 * len(body_of(1)))
+    agent = patient.agent(0)
+    patient.write("c", accepted(1))
+    await until(lambda: agent.status.pending_rows == 1, "the message is pending")
+    patient.write("c", accepted(2))
+    await patient.until_settled(agent, "c", 2)

@@ -1,5 +1,8 @@
 """What SQL asks about a message is read from the JSON that readers get."""
 
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 from msgspec import Raw
 
@@ -9,11 +12,16 @@ from streams.archive.row import ArchiveRow, row_of
 from streams.core.rows import json_of, message_row
 
 
+def body_of(**changes: object) -> bytes:
+    whole = {"seq": 1, "version": 1, "role": "u", "token_count": 1}
+    return msgspec.json.encode({**whole, "inserted_at": "2026-01-31T00:00:00Z", **changes})
+
+
 def test_the_tails_json_becomes_a_row() -> None:
     message = Message("user", Raw(b'[{"type":"text","text":"\\u0000"}]'), id="m-1")
     body = json_of(message_row(message, seq=7, version=3, tokens=11, timestamp_ms=1_000))
     assert row_of(2, "c", body, "e") == ArchiveRow(
-        2, "c", 7, 3, "user", body, 11, "e", "1970-01-01T00:00:01.000Z"
+        2, "c", 7, 3, "user", body, 11, "e", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
     )
 
 
@@ -32,11 +40,14 @@ def test_a_nul_in_the_role_is_replaced_in_the_column_and_kept_in_the_body() -> N
         b"",
         b"[]",
         b"{}",
-        b'{"seq":0,"version":1,"role":"u","token_count":1,"inserted_at":"x"}',
-        b'{"seq":9223372036854775808,"version":1,"role":"u","token_count":1,"inserted_at":"x"}',
-        b'{"seq":1,"version":1,"role":null,"token_count":1,"inserted_at":"x"}',
+        body_of(seq=0),
+        body_of(seq=9_223_372_036_854_775_808),
+        body_of(role=None),
+        body_of(inserted_at="2026-02-31T00:00:00Z"),
+        body_of(inserted_at="2026-01-31T00:00:00"),
     ],
 )
 def test_anything_else_is_unreadable(body: bytes) -> None:
+    assert row_of(0, "c", body_of(), None).seq == 1
     with pytest.raises(Unreadable):
         row_of(0, "c", body, None)

@@ -3,19 +3,26 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from streams.archive.errors import ArchiveUnavailable, ArchiveUnfit
 from streams.archive.row import ArchiveRow, ArchiveUndo, row_of
 from streams.archive.writer import ArchiveWriter, Hole
+from tests.support.wait import until
 
 TOPIC = "t.facts"
+OURS = (
+    "select pid from pg_stat_activity "
+    "where application_name = 'rewindow archive' and datname = current_database()"
+)
 
 NASTY = (
     r'[{"type":"text","text":"NUL \u0000, escaped \\u0000, pair \ud83d\ude00, slash \/"}]',
@@ -79,8 +86,9 @@ def test_every_column_says_what_the_message_says(
 def test_the_last_moment_of_the_calendar_is_taken(
     writer: ArchiveWriter, sql: psycopg.Connection[Any]
 ) -> None:
-    late = row("c", 1)._replace(inserted_at="9999-12-31T23:59:59.999Z")
-    assert writer.write([late], {}).inserted == 1
+    last = datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
+    writer.write([replace(row("c", 1), inserted_at=last)], {})
+    assert sql.execute("select inserted_at from messages").fetchall() == [(last,)]
 
 
 ids = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="/"), min_size=1)
@@ -116,6 +124,50 @@ def test_the_same_batch_again_changes_nothing(
     assert again.watermarks == {0: {"c": 4}}
     assert logs == []
     assert len(stored(sql)) == 4
+
+
+def test_a_batch_counts_what_went_in_whether_all_of_it_did_or_not(writer: ArchiveWriter) -> None:
+    def counts(*seqs: int) -> tuple[int, int, int, int, int]:
+        written = writer.write([row("c", seq, NASTY[1]) for seq in seqs], {})
+        return (
+            *(written.attempted, written.bytes_attempted),
+            *(written.inserted, written.bytes_inserted, written.tokens_inserted),
+        )
+
+    size = len(body_of(1, NASTY[1]))
+    assert counts(1, 2, 3) == (3, 3 * size, 3, 3 * size, 9)
+    assert counts(4, 5, 3) == (3, 3 * size, 2, 2 * size, 6), "one of them is there already"
+    assert counts(4, 5) == (2, 2 * size, 0, 0, 0)
+    assert counts(6) == (1, size, 1, size, 3)
+
+
+def test_an_archive_that_is_written_again_upsets_postgres_once(
+    writer: ArchiveWriter, sql: psycopg.Connection[Any]
+) -> None:
+    """Each batch that it has to undo is an error in its log."""
+
+    def undone() -> int:
+        """By the writer's connections: it counts when they have ended."""
+        writer.close()
+        until(lambda: not sql.execute(OURS).fetchall(), "the writer's connection has ended")
+        found = sql.execute(
+            "select xact_rollback from pg_stat_database where datname = current_database()"
+        ).fetchone()
+        assert found is not None
+        return int(found[0])
+
+    batches = [[row("c", seq) for seq in range(first, first + 5)] for first in (1, 6, 11)]
+    for batch in batches:
+        writer.write(batch, {})
+    before = undone()
+    for batch in batches:
+        writer.write(batch, {})
+    assert undone() == before + 1
+    for first in (16, 21, 26):
+        writer.write([row("c", seq) for seq in range(first, first + 5)], {})
+    assert undone() == before + 1
+    writer.write([row("c", 30), row("c", 31)], {})
+    assert undone() == before + 2, "what is new goes straight again"
 
 
 def test_another_body_under_the_same_seq_is_an_alarm_and_the_first_stays(
@@ -163,6 +215,11 @@ def test_a_context_that_begins_with_a_hole_has_no_watermark(writer: ArchiveWrite
     assert writer.write([row("c", 1)], {}).watermarks == {0: {"c": 2}}
 
 
+def test_a_hole_is_seen_in_whatever_order_the_messages_come(writer: ArchiveWriter) -> None:
+    written = writer.write([row("c", seq) for seq in (5, 1, 2)], {})
+    assert (written.watermarks, written.new_holes) == ({0: {"c": 2}}, 1)
+
+
 def test_positions_only_go_forward_unless_they_are_rewound(writer: ArchiveWriter) -> None:
     assert writer.positions([0, 1]) == {}
     writer.write([], {0: 10, 1: 20})
@@ -186,10 +243,9 @@ def test_rows_and_positions_are_committed_together_or_not_at_all(
 @pytest.mark.parametrize(
     "bad",
     [
-        row("bad", 1)._replace(body=b'{"not":"utf-8 \xff"}'),
-        row("bad", 1)._replace(body=b'{"not":"json'),
-        row("bad", 1)._replace(event_id="nul \0"),
-        row("bad", 1)._replace(inserted_at="2026-02-31T00:00:00Z"),
+        replace(row("bad", 1), body=b'{"not":"utf-8 \xff"}'),
+        replace(row("bad", 1), body=b'{"not":"json'),
+        replace(row("bad", 1), event_id="nul \0"),
         row("b" * 1_000_000, 1),
     ],
 )
@@ -258,10 +314,8 @@ def test_a_lost_connection_is_made_again(
     writer: ArchiveWriter, sql: psycopg.Connection[Any]
 ) -> None:
     writer.write([row("c", 1)], {})
-    sql.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity "
-        "where application_name = 'rewindow archive' and datname = current_database()"
-    )
+    ((pid,),) = sql.execute(OURS).fetchall()
+    sql.execute("select pg_terminate_backend(%s)", (pid,))
     with pytest.raises(ArchiveUnavailable):
         writer.write([row("c", 2)], {})
     assert writer.write([row("c", 2)], {}).watermarks == {0: {"c": 2}}
