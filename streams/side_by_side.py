@@ -55,21 +55,21 @@ class Folder:
         theirs.close()
 
     def fold(self, partition: int, end: int) -> None:
-        """Begin with a partition, up to an offset of the log."""
+        """Begin with a partition, up to an offset of the log. Raises `FoldFailed`."""
         self.partition = partition
-        self.pipe.send((partition, end))
+        try:
+            self.pipe.send((partition, end))
+        except BrokenPipeError:
+            raise self._failed() from None
 
     def heard(self, watch: Watch) -> int | None:
         """Take one word of it; at the end, how many events were folded. Raises `FoldFailed`,
         `KafkaException`."""
         try:
             word: Progress | int | _Refused = self.pipe.recv()
-        except EOFError:
-            self._process.join()
-            raise FoldFailed(
-                f"the process that folded partition {self.partition} ended with status "
-                f"{self._process.exitcode}"
-            ) from None
+        except (EOFError, ConnectionResetError):
+            # A reset, where it had not read what it was to do.
+            raise self._failed() from None
         match word:
             case Progress():
                 watch(word)
@@ -78,6 +78,13 @@ class Folder:
                 raise KafkaException(KafkaError(code, says))
             case events:
                 return events
+
+    def _failed(self) -> FoldFailed:
+        self._process.join()
+        return FoldFailed(
+            f"the process that folded partition {self.partition} ended with status "
+            f"{self._process.exitcode}"
+        )
 
     def stop(self) -> None:
         """End it, wherever it is; what it has stored stays."""
