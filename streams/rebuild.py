@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import version
@@ -88,30 +89,36 @@ def rebuild(settings: StreamSettings, scratch: Path, watch: Watch = unwatched) -
 def _side_by_side(
     settings: StreamSettings, scratch: Path, spans: dict[int, Span], watch: Watch
 ) -> Iterator[Rebuilt]:
-    """Partitions are folded by processes of their own, and written by us, one by one."""
+    """Partitions are folded by processes of their own, and written by us, one by one, while the
+    next ones are folded."""
     waiting = iter(spans.items())
     idle: list[Folder] = []
-    busy: dict[Folder, TransactionWriter] = {}
+    busy: list[Folder] = []
+    writers: dict[int, TransactionWriter] = {}
+    folded: deque[tuple[int, int]] = deque()
     try:
         while True:
             while len(busy) < _cores() and (following := next(waiting, None)) is not None:
                 partition, span = following
-                writer = _writer(settings, partition)
-                writer.open()  # 1
+                writers[partition] = _writer(settings, partition)
+                writers[partition].open()  # 1
                 if span.start < span.end:
-                    folder = idle.pop() if idle else Folder(settings, scratch)
-                    busy[folder] = writer
-                    folder.fold(partition, span.end)  # 2
+                    busy.append(idle.pop() if idle else Folder(settings, scratch))
+                    busy[-1].fold(partition, span.end)  # 2
                 else:
-                    yield Rebuilt(partition, 0, _written(settings, scratch, partition, writer))
+                    folded.append((partition, 0))
+            if folded:
+                partition, events = folded.popleft()
+                rows = _written(settings, scratch, partition, writers.pop(partition))
+                yield Rebuilt(partition, events, rows)
+                continue
             if not busy:
                 return
-            for folder in with_a_word([*busy]):
-                if (events := folder.heard(watch)) is not None:
-                    writer = busy.pop(folder)
+            for folder in with_a_word(busy):
+                if (count := folder.heard(watch)) is not None:
+                    folded.append((folder.partition, count))
+                    busy.remove(folder)
                     idle.append(folder)
-                    rows = _written(settings, scratch, folder.partition, writer)
-                    yield Rebuilt(folder.partition, events, rows)
     finally:
         for folder in (*idle, *busy):
             folder.stop()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -53,8 +54,9 @@ def verify(
 ) -> Iterator[Verdict]:
     """Compare each partition's live tables, then its changelogs, with a replay of the log.
 
-    `live`: the digests that the nodes gave. The scratch space holds one partition at a time, twice;
-    memory holds nothing that grows. Blocks. Raises `TopicsUnfit`, `NeverQuiet`, `KafkaException`.
+    `live`: the digests that the nodes gave. The scratch space holds one partition at a time, twice,
+    and the changelogs of the next one, which are read meanwhile; memory holds nothing that grows.
+    Blocks. Raises `TopicsUnfit`, `NeverQuiet`, `KafkaException`.
     """
     partitions = log_partitions(settings)
     source = Source(settings.librdkafka(), settings.topics.log)
@@ -62,11 +64,11 @@ def verify(
     try:
         for partition in range(partitions):
             watch(Progress(partition, 0, source.bounds(partition).end))
-        for partition in range(partitions):
+        for changelogs in _each_changelogs(settings, partitions, scratch):
+            partition = changelogs.partition
             with (
                 TemporaryDirectory(dir=scratch) as folder,
                 closing(Scratch(Path(folder), partition)) as ours,
-                closing(_Changelogs(settings, partition, Path(folder))) as changelogs,
             ):
                 replay = Replay(source, ours, encodings.measure)
                 if (tables := by_partition.get(partition)) is not None:
@@ -95,44 +97,75 @@ def _judged_changelogs(changelogs: "_Changelogs", replay: Replay, watch: Watch) 
             raise _never_quiet(before.partition)
 
 
-class _Changelogs:
-    """A partition's tables, restored as a node with an empty disk does it."""
+def _each_changelogs(
+    settings: StreamSettings, partitions: int, scratch: Path
+) -> Iterator["_Changelogs"]:
+    """Those of every partition. The next ones are read while whoever asks looks at these."""
+    with ThreadPoolExecutor(1, "changelogs") as thread:
+        following: _Changelogs | None = None
+        try:
+            for partition in range(partitions):
+                these = following or _Changelogs(settings, partition, scratch, thread)
+                following = None
+                with closing(these):
+                    if partition + 1 < partitions:
+                        following = _Changelogs(settings, partition + 1, scratch, thread)
+                    yield these
+        finally:
+            if following is not None:
+                following.close()
 
-    def __init__(self, settings: StreamSettings, partition: int, scratch: Path) -> None:
+
+class _Changelogs:
+    """A partition's tables, restored as a node with an empty disk does it, from now on."""
+
+    def __init__(
+        self, settings: StreamSettings, partition: int, scratch: Path, thread: ThreadPoolExecutor
+    ) -> None:
+        self.partition = partition
         self._kafka = settings.librdkafka()
-        self._partition = partition
         self._topics = {table: settings.topics.changelog(table) for table in (TAILS, WINDOWS)}
         self._sources = {t: Source(self._kafka, topic) for t, topic in self._topics.items()}
-        self._dbs = {table: _empty_db(scratch / f"changelog-{table}") for table in self._topics}
+        self._folder = TemporaryDirectory(dir=scratch)
+        self._dbs = {table: _empty_db(Path(self._folder.name, table)) for table in self._topics}
+        self._ahead: Future[Digest] | None = thread.submit(self._digest)
 
     def digest(self) -> Digest:
-        """What the changelogs hold now; what was read before is not read again."""
+        """What the changelogs hold, the first time since they are read, then now."""
+        ahead, self._ahead = self._ahead, None
+        return self._digest() if ahead is None else ahead.result()
+
+    def _digest(self) -> Digest:
+        """What was read before is not read again."""
         for table, end in self._ends().items():
-            dbs = {self._partition: self._dbs[table]}
+            dbs = {self.partition: self._dbs[table]}
             restore(self._kafka, self._topics[table], dbs, OFFSET_KEY, up_to=end)
         tails, windows = (Overlay(db, OFFSET_KEY).rows_stored() for db in self._dbs.values())
-        return digest_of(self._partition, windows, tails)
+        return digest_of(self.partition, windows, tails)
 
     def close(self) -> None:
         """Let go of all of it."""
+        if self._ahead is not None and not self._ahead.cancel():
+            wait([self._ahead])
         for source in self._sources.values():
             source.close()
         for db in self._dbs.values():
             db.close()
+        self._folder.cleanup()
 
     def _ends(self) -> dict[str, int]:
         """Where both topics end at one moment: a node may write to them all the time, but not
         without a pause."""
         deadline = time.monotonic() + QUIET_S
         tails, windows = (
-            partial(source.bounds, self._partition) for source in self._sources.values()
+            partial(source.bounds, self.partition) for source in self._sources.values()
         )
         while True:
             ends = {TAILS: tails().end, WINDOWS: windows().end}
             if tails().end == ends[TAILS]:
                 return ends
             if time.monotonic() > deadline:
-                raise _never_quiet(self._partition)
+                raise _never_quiet(self.partition)
 
 
 def _never_quiet(partition: int) -> NeverQuiet:
