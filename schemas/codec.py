@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from schemas.events import (
+    EMPTY_OBJECT,
     EVENT_TYPES,
     NULL,
     ArchiveAdvanced,
@@ -240,6 +241,8 @@ def _sound(message: Message, field: str) -> Message:
 
 def sound_object(raw: Raw, field: str) -> Raw:
     """A JSON object, compact. Raises `Unreadable`, naming the field."""
+    if raw is EMPTY_OBJECT:
+        return raw
     text = compact(bytes(raw))
     if not text.startswith(b"{"):
         raise Unreadable(f"{field} has to be a JSON object")

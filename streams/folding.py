@@ -29,7 +29,6 @@ def fold_record(lane: Lane, record: Record, measures: Measures) -> FoldedRecord 
     at = At(record.offset, record.timestamp_ms)
     results = []
     for folded in fold(event, at, lane, lane.tails, measures):
-        # A head never comes before the rows that it counts.
         for key, value in folded.writes.items():
             lane.tails.put(key, value)
         if folded.changed and folded.head is not None:

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import Any, Final
 
 import structlog
@@ -175,11 +176,7 @@ class FoldAgent:
         if isinstance(done, Unreadable):
             return self._bury(lane, record, str(done))
         event = done.event
-        facts = ((folded.context_id, fact) for folded in done.results for fact in folded.facts)
-        for number, (subject, fact) in enumerate(facts):
-            fact_id = f"{record.partition}.{record.offset}.{number}"
-            value = encode_fact(fact, fact_id=fact_id, subject=subject, trail=event.trail)
-            lane.emit(Outbound(self._topics.facts, subject.encode(), value, {}))
+        self._publish(lane, record, done)
         for folded in done.results:
             answered = Answered(folded.outcome, folded.head)
             self._waiters.answer(lane.partition, folded.context_id, event.id, answered)
@@ -191,6 +188,18 @@ class FoldAgent:
         if self._says_each:
             _say(record, done)
         return None
+
+    def _publish(self, lane: Lane, record: Record, done: FoldedRecord) -> None:
+        """An id says which fact of which record it is, so that whoever gets one twice sees it."""
+        topic, trail = self._topics.facts, done.event.trail
+        numbers = count()
+        for folded in done.results:
+            subject = folded.context_id
+            key = subject.encode()
+            for fact in folded.facts:
+                fact_id = f"{record.partition}.{record.offset}.{next(numbers)}"
+                value = encode_fact(fact, fact_id=fact_id, subject=subject, trail=trail)
+                lane.emit(Outbound(topic, key, value, {}))
 
     def _bury(self, lane: Lane, record: Record, reason: str) -> None:
         self._metrics.dead.inc()

@@ -5,10 +5,11 @@ from functools import lru_cache
 from typing import Final
 
 YEAR_9999_MS: Final = 253_402_300_799_999
-SECONDS_KNOWN: Final = 64
-"""Of several partitions at once; their events come in the order of time."""
+TIMES_KNOWN: Final = 64
+"""A broker gives all messages of a batch one time, and an event may hold many."""
 
 
+@lru_cache(TIMES_KNOWN)
 def rfc3339(timestamp_ms: int) -> str:
     """Milliseconds since 1970 as `2026-01-31T23:59:59.123Z`.
 
@@ -19,6 +20,6 @@ def rfc3339(timestamp_ms: int) -> str:
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 
-@lru_cache(SECONDS_KNOWN)
+@lru_cache(TIMES_KNOWN)
 def _second(since_1970: int) -> str:
     return f"{datetime.fromtimestamp(since_1970, UTC):%Y-%m-%dT%H:%M:%S}"

@@ -115,6 +115,8 @@ class Ranges:
 
     def _around(self, seq: int) -> UndoneRange | None:
         """The range that holds a seq."""
+        if not self.count:
+            return None
         return next(self.touching(seq, seq), None)
 
     def _index(self, seq: int) -> int:

@@ -57,6 +57,7 @@ class Lane:
         self.flushing: asyncio.Task[None] | None = None
         self._outbound: list[Outbound] = []
         self._heads: OrderedDict[str, Head] = OrderedDict()
+        self._unwritten: dict[str, Head] = {}
         self._lifted = next_offset
         self.tally = self._tally_found()
 
@@ -76,6 +77,8 @@ class Lane:
         if head is not None:
             self._heads.move_to_end(context_id)
             return head
+        if (head := self._unwritten.get(context_id)) is not None:
+            return head
         row = self.windows.get(context_id.encode())
         if row is None:
             return None
@@ -85,16 +88,22 @@ class Lane:
 
     def heads_from(self, start: bytes) -> Iterator[tuple[bytes, Head]]:
         """The contexts from an id's bytes on, in their order; used up before anything is folded."""
+        self._write_heads()
         for key, row in self.windows.items_from(start):
             # Our own rows begin with NUL, which no id does.
             if not key.startswith(b"\0"):
                 yield key, decode_head(row)
 
     def put_head(self, context_id: str, head: Head) -> None:
-        """Write a context's head."""
+        """Take a context's new head. Only the last one before a flight becomes a row."""
         self.tally = self.tally.moved(self.head(context_id), head)
-        self.windows.put(context_id.encode(), encode_head(head))
+        self._unwritten[context_id] = head
         self._keep(context_id, head)
+
+    def _write_heads(self) -> None:
+        for context_id, head in self._unwritten.items():
+            self.windows.put(context_id.encode(), encode_head(head))
+        self._unwritten = {}
 
     def _tally_found(self) -> Tally:
         row = self.windows.get(TALLY_KEY)
@@ -115,6 +124,7 @@ class Lane:
 
     def lift(self) -> Flight:
         """Take everything folded so far into one transaction, tally and position row with it."""
+        self._write_heads()
         self.windows.put(TALLY_KEY, encode_tally(self.tally))
         self.windows.put(POSITION_KEY, b"%d" % (self.next - 1))
         outbound, self._outbound = self._outbound, []

@@ -55,6 +55,7 @@ def test_more_heads_than_are_kept_are_read_again(
         lane.put_head(name, HEAD)
     assert lane.head("a") is HEAD
     lane.put_head("c", HEAD)
+    lane.store(lane.lift(), 1, None)
     assert lane.head("a") is HEAD, "the one that was used last stays"
     assert lane.head("b") is not HEAD
     assert lane.head("b") == HEAD
