@@ -436,13 +436,14 @@ def _sentences() -> Iterator[None]:
     from confluent_kafka import KafkaException
 
     from streams.rebuild import CannotRebuild
+    from streams.tables.restore import TablesUnfit
     from streams.topics import TopicsUnfit
     from streams.transfer import CannotReplay
     from streams.verify import NeverQuiet
 
     try:
         yield
-    except (CannotRebuild, CannotReplay, NeverQuiet, TopicsUnfit) as exc:
+    except (CannotRebuild, CannotReplay, NeverQuiet, TablesUnfit, TopicsUnfit) as exc:
         raise CannotStart(str(exc)) from None
     except KafkaException as exc:
         raise CannotStart(f"Kafka refuses, or is away: {exc.args[0].str()}") from None

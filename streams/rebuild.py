@@ -14,22 +14,21 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.topics import TAILS, WINDOWS, topic_shapes
 from streams.core.head import RULES
-from streams.core.rows import POSITION_KEY
+from streams.core.rows import LOG_KEY, POSITION_KEY
 from streams.group import is_left_by_all
 from streams.progress import Progress, Span, Watch, unwatched
 from streams.scratch import Scratch, partition_folder
 from streams.settings import StreamSettings
 from streams.side_by_side import Folder, FoldFailed, with_a_word
 from streams.tables.cut import compact_only, cut
+from streams.tables.mark import newest_mark
 from streams.tables.source import Source
 from streams.tables.transaction import Fenced, TransactionWriter
 from streams.topics import log_partitions, prepare_topics, topic_id
 
 ROWS_PER_TRANSACTION: Final = 20_000
-ROWS_LOOKED_BACK: Final = 5000
-"""Every transaction ends with a position row; so it is among the last."""
 MADE_OF: Final = "made of"
-"""A note in a scratch space: which log it was folded from, and by which rules."""
+"""A note in a scratch space: the id of the log that it was folded from, and by which rules."""
 UP_TO: Final = "up to"
 """A note in a scratch space: the offset up to which the log is to be folded."""
 WRITTEN: Final = "written"
@@ -54,8 +53,9 @@ def rebuild(settings: StreamSettings, scratch: Path, watch: Watch = unwatched) -
     there are cores:
 
     1. fence every node off;
-    2. fold the log into the scratch space, from its start up to where the nodes had come, because
-       what came of later events is not published yet, and theirs to publish;
+    2. fold the log into the scratch space, from its start up to where the nodes had come in it,
+       because what came of later events is not published yet, and theirs to publish; in a log that
+       was made anew that is nowhere;
     3. cut both changelogs at their ends;
     4. write every row, and the position last: rows without a position are an unfinished rebuild,
        which no node starts with.
@@ -168,25 +168,21 @@ def _check_that_all_is_there(log: Source, partition: int) -> None:
         )
 
 
-def _made_of(settings: StreamSettings) -> bytes:
-    log = topic_id(settings.librdkafka(), settings.topics.log)
-    return f"{log} {RULES} {version('rewindow')}".encode()
-
-
 def _spans(
     settings: StreamSettings, log: Source, scratch: Path, partitions: int, watch: Watch
 ) -> dict[int, Span]:
-    made_of = _made_of(settings)
+    log_id = topic_id(settings.librdkafka(), settings.topics.log).encode()
     with closing(Source(settings.librdkafka(), settings.topics.changelog(WINDOWS))) as changelog:
-        spans = {p: _span(log, changelog, scratch, p, made_of) for p in range(partitions)}
+        spans = {p: _span(log, log_id, changelog, scratch, p) for p in range(partitions)}
     for partition, span in spans.items():
         watch(Progress(partition, span.start, span.end))
     return spans
 
 
-def _span(log: Source, changelog: Source, scratch: Path, partition: int, made_of: bytes) -> Span:
+def _span(log: Source, log_id: bytes, changelog: Source, scratch: Path, partition: int) -> Span:
     """From where to where a partition is to be folded. What another log or other rules have left
     behind in its scratch space is thrown away."""
+    made_of = b"%b %d %b" % (log_id, RULES, version("rewindow").encode())
     before = Scratch(scratch, partition)
     if before.note(MADE_OF) not in (None, made_of):
         before.close()
@@ -195,31 +191,14 @@ def _span(log: Source, changelog: Source, scratch: Path, partition: int, made_of
     with closing(before):
         before.write_note(MADE_OF, made_of)
         end = log.bounds(partition).end
-        # An interrupted rebuild may have cut off what says it.
-        said = _nodes_came_to(changelog, partition) or int(before.note(UP_TO) or end)
-        end = min(end, said)
+        if (mark := newest_mark(changelog, partition)) is not None:
+            end = min(end, mark.next if mark.is_of(log_id) else 0)
+        elif (noted := before.note(UP_TO)) is not None:
+            # An interrupted rebuild has cut the mark off.
+            end = min(end, int(noted))
         before.write_note(UP_TO, b"%d" % end)
         position = before.windows.get(POSITION_KEY)
     return Span(0 if position is None else int(position) + 1, end)
-
-
-def _nodes_came_to(changelog: Source, partition: int) -> int | None:
-    """The offset behind the last event that the changelogs have, as the newest position row says;
-    None where there is none."""
-    start, end = changelog.bounds(partition)
-    back = ROWS_LOOKED_BACK
-    while True:
-        first = max(start, end - back)
-        position = None
-        for piece in changelog.pieces(partition, first, end):
-            for row in piece.records:
-                if row.key == POSITION_KEY:
-                    position = row.value
-        if position is not None:
-            return int(position) + 1
-        if first == start:
-            return None
-        back *= 10
 
 
 def _written(
@@ -261,5 +240,8 @@ def _write(settings: StreamSettings, folded: Scratch, writer: TransactionWriter)
         while chunk := dict(islice(kept, ROWS_PER_TRANSACTION)):
             writer.commit({topics.changelog(table): dict(chunk)}, [])
             written += len(chunk)
-    writer.commit({topics.changelog(WINDOWS): {POSITION_KEY: position}}, [])
+    made_of = folded.note(MADE_OF)
+    assert made_of is not None, "every span is noted before it is folded"
+    log_id = made_of.split()[0]
+    writer.commit({topics.changelog(WINDOWS): {LOG_KEY: log_id, POSITION_KEY: position}}, [])
     return written

@@ -19,10 +19,11 @@ from streams.replay import Replay
 from streams.scratch import OFFSET_KEY, Scratch
 from streams.settings import StreamSettings
 from streams.tables.digest import Digest, digest_of
+from streams.tables.mark import newest_mark
 from streams.tables.overlay import Overlay
-from streams.tables.restore import restore
+from streams.tables.restore import of_another_log, restore
 from streams.tables.source import Source
-from streams.topics import log_partitions
+from streams.topics import log_partitions, topic_id
 
 QUIET_S: Final = 60.0
 """How long changelogs may be written to before they are given up."""
@@ -56,9 +57,10 @@ def verify(
 
     `live`: the digests that the nodes gave. The scratch space holds one partition at a time, twice,
     and the changelogs of the next one, which are read meanwhile; memory holds nothing that grows.
-    Blocks. Raises `TopicsUnfit`, `NeverQuiet`, `KafkaException`.
+    Blocks. Raises `TopicsUnfit`, `TablesUnfit`, `NeverQuiet`, `KafkaException`.
     """
     partitions = log_partitions(settings)
+    _check_that_it_is_their_log(settings, partitions)
     source = Source(settings.librdkafka(), settings.topics.log)
     by_partition = {digest.partition: digest for digest in live}
     try:
@@ -76,6 +78,17 @@ def verify(
                 yield _judged_changelogs(changelogs, replay, watch)
     finally:
         source.close()
+
+
+def _check_that_it_is_their_log(settings: StreamSettings, partitions: int) -> None:
+    """What another log comes to says nothing of them."""
+    kafka, topics = settings.librdkafka(), settings.topics
+    log_id = topic_id(kafka, topics.log).encode()
+    with closing(Source(kafka, topics.changelog(WINDOWS))) as changelog:
+        for partition in range(partitions):
+            mark = newest_mark(changelog, partition)
+            if mark is not None and not mark.is_of(log_id):
+                raise of_another_log(topics.log, partition)
 
 
 def _judged(place: str, found: Digest, replay: Replay, watch: Watch) -> Verdict:

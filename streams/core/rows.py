@@ -25,6 +25,8 @@ LEFT_OUT: Final = _PREFIX.pack(0, NO_HASH)
 
 POSITION_KEY: Final = b"\0position"
 """In `windows`: the offset of the last log record folded. No context id starts with NUL."""
+LOG_KEY: Final = b"\0log"
+"""In `windows`, of the same transaction as the position: the id of the log topic that it is in."""
 
 _encoder = msgspec.json.Encoder()
 

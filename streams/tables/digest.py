@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from streams.core.rows import POSITION_KEY
+from streams.core.rows import LOG_KEY, POSITION_KEY
 from streams.core.tally import TALLY_KEY
 
 Rows = Iterable[tuple[bytes, bytes]]
@@ -13,7 +13,7 @@ Rows = Iterable[tuple[bytes, bytes]]
 
 class Digest(Struct, frozen=True):
     """`position`: the log offset of the last record folded, -1 for none. The hashes are SHA-256
-    over every row in the order of its key, the position row left out."""
+    over every row in the order of its key, without those that say how far which log is folded."""
 
     partition: int
     position: int
@@ -31,7 +31,7 @@ def digest_of(partition: int, windows: Rows, tails: Rows) -> Digest:
     for key, value in windows:
         if key == POSITION_KEY:
             position = int(value)
-        else:
+        elif key != LOG_KEY:
             _add(heads, key, value)
             contexts += key != TALLY_KEY
     messages = hashlib.sha256()

@@ -16,16 +16,17 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from schemas.topics import TAILS, WINDOWS
-from streams.core.rows import POSITION_KEY
+from streams.core.rows import LOG_KEY, POSITION_KEY
 from streams.group import STARTING
 from streams.metrics import Metrics
 from streams.settings import StreamSettings
 from streams.tables.lane import Flight, Lane
 from streams.tables.overlay import Overlay
-from streams.tables.restore import TablesUnfit, outgrown, restore
+from streams.tables.restore import TablesUnfit, of_another_log, outgrown, restore
 from streams.tables.source import MOVING, Bounds, Source
 from streams.tables.table import JournaledTable
 from streams.tables.transaction import Fenced, TransactionWriter
+from streams.topics import topic_id
 
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ class Journal:
         self._metrics = Metrics() if metrics is None else metrics
         self._writers: dict[int, TransactionWriter] = {}
         self._left: dict[int, int] = {}
+        self._log_id = b""
         self._threads = ThreadPoolExecutor(THREADS_MAX, "journal")
         self._hurry = asyncio.Event()
         self._moved = asyncio.Event()
@@ -103,7 +105,7 @@ class Journal:
         """Take these partitions, and only these, into our hands:
 
         1. forget every lane of the former assignment;
-        2. fence whoever wrote the partitions before, ourselves included;
+        2. fence whoever wrote the partitions before, ourselves included, and ask which log it is;
         3. restore both tables up to the end of their changelogs;
         4. leave out the partitions that somebody has written since: they have another owner by now,
            and the two tables may be of different moments;
@@ -126,7 +128,8 @@ class Journal:
         started = time.monotonic()
         self.forget()
         self._writers = {p: self._writer(p) for p in partitions}
-        await asyncio.gather(*(self._in_thread(w.open) for w in self._writers.values()))
+        fenced = asyncio.gather(*(self._in_thread(w.open) for w in self._writers.values()))
+        self._log_id, _ = await asyncio.gather(self._ask_which_log(), fenced)
         restored = await asyncio.gather(
             *(self._in_thread(self._restore, table, partitions) for table in self._tables.values())
         )
@@ -150,6 +153,11 @@ class Journal:
             rows_restored=sum(restored),
             seconds=round(time.monotonic() - started, 2),
         )
+
+    async def _ask_which_log(self) -> bytes:
+        settings = self._settings
+        log_id = await self._in_thread(topic_id, settings.librdkafka(), settings.topics.log)
+        return log_id.encode()
 
     def _writer(self, partition: int) -> TransactionWriter:
         return TransactionWriter(
@@ -177,11 +185,15 @@ class Journal:
                 f"the tables of partition {partition} hold rows but no position: a rebuild was "
                 "interrupted; run `rewindow rebuild` again"
             )
+        # None: they come from a version that did not write it.
+        if windows.get(LOG_KEY) not in (None, self._log_id):
+            raise of_another_log(self._settings.topics.log, partition)
         next_offset = bounds.start if position is None else int(position) + 1
         if next_offset > bounds.end:
             raise TablesUnfit(
                 f"the tables of partition {partition} are at offset {next_offset - 1}, the log "
-                f"ends at {bounds.end}: it was made anew; run `rewindow rebuild`"
+                f"ends at {bounds.end}: it has lost events, or was made anew; run `rewindow "
+                "rebuild`"
             )
         if next_offset < bounds.start:
             say_lost(partition, next_offset, bounds.start)
@@ -201,6 +213,15 @@ class Journal:
         self._left[partition] = self.lanes.pop(partition).next
         if (writer := self._writers.pop(partition, None)) is not None:
             writer.abandon()
+
+    async def check_log(self) -> None:
+        """See whether the log is still the one of the lanes: where it was made anew quickly, nobody
+        is told. Raises `TablesUnfit`, `KafkaException`."""
+        lanes = list(self.lanes.values())
+        log_id = await self._ask_which_log()
+        for lane in lanes:
+            if self.holds(lane) and log_id != self._log_id:
+                raise of_another_log(self._settings.topics.log, lane.partition)
 
     # -- group commit ---------------------------------------------------------------------------
 
@@ -271,6 +292,8 @@ class Journal:
         3. the overlay is dropped and the source offset may be committed.
         """
         began = time.monotonic()
+        # With every position, so that whoever looks for the newest of the one finds the other.
+        lane.windows.put(LOG_KEY, self._log_id)
         flight = lane.lift()
         offsets = await self._in_thread(self._commit, self._writers[lane.partition], flight)
         if not self.holds(lane):

@@ -28,6 +28,14 @@ class TablesUnfit(Exception):
     """The tables and the topics don't belong together; the sentence says what to do."""
 
 
+def of_another_log(topic: str, partition: int) -> TablesUnfit:
+    """Why tables are refused whose log is not the one that is there."""
+    return TablesUnfit(
+        f"the tables of partition {partition} come from another {topic}: it was deleted and made "
+        "anew since; run `rewindow rebuild`"
+    )
+
+
 def restore(
     kafka: KafkaConfig,
     topic: str,

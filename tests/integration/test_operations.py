@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from confluent_kafka import Producer
 from schemas.topics import TAILS
 from tests.support.commands import rewindow
 from tests.support.deployment import Deployment
+from tests.support.fold import append
 from tests.support.history import history
 from tests.support.live_node import LiveNode, live_node
 from tests.support.wait import until
@@ -116,6 +118,41 @@ def test_a_rebuild_that_is_killed_stops_every_node_and_another_one_mends_it(
     node.begin()
     assert node.digests() == before
     assert rewindow("verify", **node.environment).returncode == 0
+
+
+def test_a_log_that_was_made_anew_stops_every_node_and_a_rebuild_mends_it(
+    kafka: str, tmp_path: Path
+) -> None:
+    """On a disk that knows the old one, and on an empty one."""
+    with live_node(tmp_path, kafka, None, partitions="1") as node:
+        deployment = Deployment(kafka, node.settings.prefix, tmp_path, partitions=1)
+        deployment.write(*history())
+        until(lambda: folded(node, deployment), "it has folded the old one")
+        assert node.end(SIGTERM) == 0
+        deployment.make_log_anew(append(context="new"), *history(), append(context="new"))
+
+        for _ in range(2):
+            node.start()
+            assert node.wait_ended() == 1
+            assert node.said().splitlines()[-1] == (
+                f"rewindow: the tables of partition 0 come from another {deployment.topics.log}: "
+                "it was deleted and made anew since; run `rewindow rebuild`"
+            )
+            assert "Traceback" not in node.said()
+            shutil.rmtree(node.disk / "tables")
+
+        kept = {"REWINDOW_DATA": str(tmp_path / "kept")}
+        rebuilt = rewindow("rebuild", **node.environment | kept)
+        assert rebuilt.returncode == 0, rebuilt.stderr
+        node.begin()
+        until(lambda: folded(node, deployment), "it has folded the new one")
+        assert node.digests() == [deployment.expected().digest]
+        assert rewindow("verify", **node.environment).returncode == 0
+
+
+def folded(node: LiveNode, deployment: Deployment) -> bool:
+    (digest,) = node.digests()
+    return digest.position + 1 == deployment.end()
 
 
 async def test_verify_proves_a_node_that_is_written_to_and_does_not_hold_it_up(

@@ -35,6 +35,7 @@ from tests.support.servers import held, new_kafka, running
 from tests.support.strategies import mutated_records
 from tests.support.wait import until, until_async
 
+ENDS_S = 60
 DYING_NODE = Path(__file__).parents[1] / "support" / "dying_node.py"
 
 
@@ -163,10 +164,21 @@ async def test_tables_that_do_not_fit_the_log_end_the_node(deployment: Deploymen
     deployment.write(append(), append())
     async with running_streams(deployment) as streams:
         await folded(streams, deployment)
-    deployment.make_anew(deployment.topics.log)
-    with pytest.raises(TablesUnfit, match="made anew; run `rewindow rebuild`"):
+    deployment.make_log_anew(append(), append(), append())
+    with pytest.raises(TablesUnfit, match="made anew since; run `rewindow rebuild`"):
         async with running_streams(deployment):
             pass
+
+
+async def test_a_log_that_is_made_anew_under_a_node_ends_it(deployment: Deployment) -> None:
+    """However quickly it grows beyond what was folded."""
+    deployment.write(append(), append())
+    async with running_streams(deployment) as streams:
+        await folded(streams, deployment)
+        await asyncio.to_thread(deployment.make_log_anew, *(append() for _ in range(9)))
+        reason = await asyncio.wait_for(asyncio.shield(streams.ended), ENDS_S)
+    assert isinstance(reason, TablesUnfit)
+    assert "made anew since; run `rewindow rebuild`" in str(reason)
 
 
 async def test_topics_that_do_not_fit_the_node_keep_it_from_starting(two: Deployment) -> None:

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.topics import TAILS, WINDOWS
 from streams import rebuild as rebuilding
+from streams.core.rows import LOG_KEY
 from streams.progress import Progress, Watch
 from streams.rebuild import CannotRebuild, Rebuilt, rebuild
 from streams.side_by_side import Folder
@@ -215,11 +216,32 @@ def test_what_other_rules_or_another_log_have_left_behind_is_thrown_away(
     monkeypatch.setattr(rebuilding, "RULES", rebuilding.RULES + 1)
     (second,) = rebuilt(deployment, scratch)
     assert second.events == first.events
-    deployment.make_anew(deployment.topics.log)
-    deployment.write(*history(), append())
+    deployment.tamper(WINDOWS, LOG_KEY, None)
+    deployment.make_log_anew(*history(), append())
     (third,) = rebuilt(deployment, scratch)
-    assert third.events == first.events
+    assert third.events == first.events, "as far as the tables had come, of whatever log that was"
     assert deployment.changelog_digest() == deployment.expected(end=first.events).digest
+
+
+async def test_of_a_log_that_was_made_anew_all_is_left_to_the_nodes(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """Nothing of what comes of it is published yet. What is on their disks is void."""
+    deployment.write(*history())
+    await on_disk(deployment, tmp_path / "node's")
+    facts = len(deployment.facts())
+    deployment.make_log_anew(append(), *history(), append())
+    with pytest.raises(TablesUnfit, match="run `rewindow rebuild`"):
+        await on_disk(deployment, tmp_path / "node's")
+    for _ in range(2):
+        assert [done.events for done in rebuilt(deployment, tmp_path / "scratch")] == [0]
+    expected = deployment.expected()
+    for disk in ("node's", "empty"):
+        assert await on_disk(deployment, tmp_path / disk) == expected.digest
+    assert deployment.facts()[facts:] == expected.facts
+    assert rebuilt(deployment, tmp_path / "another scratch")[0].events == deployment.end()
+    assert await on_disk(deployment, tmp_path / "node's") == expected.digest
+    assert deployment.changelog(WINDOWS)[LOG_KEY] == deployment.log_id()
 
 
 async def test_what_no_node_has_folded_is_left_to_the_nodes(

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
 from schemas.topics import TAILS, WINDOWS
 from streams import verify as verifying
 from streams.settings import KafkaConfig, StreamSettings
 from streams.tables.digest import Digest
+from streams.tables.restore import TablesUnfit
 from streams.tables.source import Bounds, Source
 from streams.topics import TopicsUnfit
 from streams.verify import NeverQuiet, Verdict, verify
@@ -35,13 +35,6 @@ def verified(deployment: Deployment, folder: Path, *live: Digest) -> list[Verdic
     scratch = folder / "scratch"
     scratch.mkdir()
     return list(verify(deployment.settings, live, scratch))
-
-
-def tamper(deployment: Deployment, table: str, key: bytes, value: bytes | None) -> None:
-    """Write to a changelog, as nobody but the journal should."""
-    producer = Producer(deployment.kafka)
-    producer.produce(deployment.topics.changelog(table), value, key, 0)
-    assert producer.flush(10) == 0
 
 
 async def test_tables_and_changelogs_are_what_the_log_says(
@@ -73,7 +66,7 @@ async def test_tables_may_be_behind_the_changelogs(
 async def test_a_row_that_nobody_wrote_is_found(
     tables: Tables, deployment: Deployment, tmp_path: Path, table: str, key: bytes, differs: str
 ) -> None:
-    tamper(deployment, table, key, b"foreign")
+    deployment.tamper(table, key, b"foreign")
     of_tables, of_changelogs = verified(deployment, tmp_path, tables.digest())
     assert of_tables.agrees
     assert not of_changelogs.agrees
@@ -85,7 +78,7 @@ async def test_a_row_that_nobody_wrote_is_found(
 async def test_a_row_that_is_missing_is_found(
     tables: Tables, deployment: Deployment, tmp_path: Path
 ) -> None:
-    tamper(deployment, WINDOWS, b"parts", None)
+    deployment.tamper(WINDOWS, b"parts", None)
     verdict = verified(deployment, tmp_path)[0]
     assert not verdict.agrees
     assert verdict.expected is not None
@@ -161,6 +154,14 @@ async def test_without_the_first_events_nothing_is_proven(
     verdicts = verified(deployment, tmp_path, tables.digest())
     assert [verdict.expected for verdict in verdicts] == [None, None]
     assert not any(verdict.agrees for verdict in verdicts)
+
+
+async def test_a_log_that_was_made_anew_proves_nothing(
+    tables: Tables, deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.make_log_anew(*history(), append())
+    with pytest.raises(TablesUnfit, match="deleted and made anew since; run `rewindow rebuild`"):
+        verified(deployment, tmp_path, tables.digest())
 
 
 def test_partitions_are_those_of_the_log(deployment: Deployment, tmp_path: Path) -> None:

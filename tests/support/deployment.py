@@ -19,7 +19,7 @@ from streams.core.fold import At
 from streams.core.tally import TALLY_KEY, encode_tally, tally_of
 from streams.settings import StreamSettings
 from streams.tables.digest import Digest, digest_of
-from streams.topics import prepare_topics
+from streams.topics import prepare_topics, topic_id
 from tests.support.fold import World
 from tests.support.wait import until, until_it_holds
 
@@ -118,6 +118,15 @@ class Deployment:
         # The broker says so before the marker is there.
         until(lambda: self._high_watermark() > max(offsets) + 1, "the marker is written")
 
+    def tamper(self, table: str, key: bytes, value: bytes | None, partition: int = 0) -> None:
+        """Write to a changelog, as nobody but the journal should; None takes a row away.
+
+        Whoever has just written a transaction takes the offset behind it for its marker's, which
+        may not be there yet: wait until it is, by `is_exact`.
+        """
+        self._producer.produce(self.topics.changelog(table), value, key, partition)
+        self._flush()
+
     def delete_before(self, topic: str, offset: int, partition: int = 0) -> None:
         """What retention does to the start of a topic that is not compacted."""
         cut = TopicPartition(topic, partition, offset)
@@ -131,6 +140,17 @@ class Deployment:
         admin.delete_topics([topic], operation_timeout=PATIENCE_S)[topic].result()
         until(lambda: topic not in admin.list_topics(timeout=PATIENCE_S).topics, "it is gone")
         self.prepare()
+
+    def make_log_anew(self, *events: LogEvent) -> None:
+        """Delete the log, and make it again with other events in it."""
+        self.make_anew(self.topics.log)
+        # One that knew the old topic would wait until it has heard of the new one.
+        Deployment(
+            self.settings.kafka,
+            self.settings.prefix,
+            self.settings.data,
+            partitions=self.settings.partitions,
+        ).write(*events)
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -160,6 +180,10 @@ class Deployment:
                 return found
         finally:
             consumer.close()
+
+    def log_id(self) -> bytes:
+        """What the tables have to be of."""
+        return topic_id(self.kafka, self.topics.log).encode()
 
     def end(self, partition: int = 0) -> int:
         """The offset behind everything in a partition of the log, markers too."""

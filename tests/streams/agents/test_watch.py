@@ -12,10 +12,13 @@ from structlog.testing import capture_logs
 
 from streams.agents import watch as watches
 from streams.agents.watch import LagWatch
+from streams.tables.restore import TablesUnfit
 from streams.tables.source import Bounds
 from tests.support.deployment import Deployment
 from tests.support.fold import append, messages
 from tests.support.tables import Tables, tables_of
+
+NOTICED_S = 60
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +73,20 @@ async def test_a_partition_that_went_is_left_alone(
     for _ in range(5):
         await watch._look(lane)
     assert lane.next == 0
+
+
+async def test_a_log_that_is_made_anew_is_noticed_although_nobody_tells(
+    tables: Tables, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust assigns nothing where the new one is there before it has looked for the old one."""
+    monkeypatch.setattr(watches, "LOG_PERIOD_S", 0.01)
+    deployment.write(append(), append())
+    await tables.own(0)
+    await tables.read_on()
+    running = asyncio.create_task(LagWatch(tables.journal, tables.source, tables.agent).run())
+    await asyncio.to_thread(deployment.make_log_anew, *(append() for _ in range(9)))
+    with pytest.raises(TablesUnfit, match="made anew since; run `rewindow rebuild`"):
+        await asyncio.wait_for(running, NOTICED_S)
 
 
 async def test_a_broker_that_falls_silent_is_told_of_once_until_it_answers() -> None:

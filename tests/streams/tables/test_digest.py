@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.core.rows import POSITION_KEY
+from streams.core.rows import LOG_KEY, POSITION_KEY
 from streams.tables.digest import digest_of
 
 HEADS = [(b"a", b"head of a"), (b"b", b"head of b")]
@@ -20,6 +20,11 @@ def test_the_position_is_beside_the_hashes() -> None:
     one, other = (digest_of(0, [(POSITION_KEY, n), *HEADS], ROWS) for n in (b"1", b"2"))
     assert (one.windows, one.tails) == (other.windows, other.tails)
     assert one != other
+
+
+def test_which_log_it_was_makes_no_difference() -> None:
+    mark = [(LOG_KEY, b"id"), (POSITION_KEY, b"1")]
+    assert digest_of(0, [*mark, *HEADS], ROWS) == digest_of(0, [*mark[1:], *HEADS], ROWS)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from structlog.testing import capture_logs
 
 from schemas.topics import TAILS, WINDOWS
-from streams.core.rows import POSITION_KEY
+from streams.core.rows import LOG_KEY, POSITION_KEY
 from streams.settings import KafkaConfig
 from streams.tables import journal as journals
 from streams.tables import restore as restoring
@@ -350,14 +350,55 @@ async def unfit(tables: Tables) -> str:
     return str(unfit.value)
 
 
-async def test_a_log_that_was_made_anew_is_no_match(tables: Tables, deployment: Deployment) -> None:
+@pytest.mark.parametrize("events", [0, 2, 9])
+async def test_a_log_that_was_made_anew_is_no_match(
+    tables: Tables, deployment: Deployment, tmp_path: Path, events: int
+) -> None:
+    """However far it has grown, and on an empty disk as well."""
     deployment.write(append(), append(), append())
     await tables.own(0)
     await tables.read_on()
-    deployment.make_anew(deployment.topics.log)
+    deployment.make_log_anew(*(append() for _ in range(events)))
+    says = (
+        f"the tables of partition 0 come from another {deployment.topics.log}: it was deleted and "
+        "made anew since; run `rewindow rebuild`"
+    )
+    assert await unfit(tables) == says
+    async with tables_of(deployment, tmp_path / "empty") as empty:
+        assert await unfit(empty) == says
+
+
+async def test_tables_that_do_not_say_of_which_log_they_are_take_the_one_that_is_there(
+    tables: Tables, deployment: Deployment
+) -> None:
+    """They come from a version that did not write it."""
+    deployment.write(append(), append())
+    await tables.own(0)
+    await tables.read_on()
+    deployment.is_exact([tables.digest()])
+    deployment.tamper(WINDOWS, LOG_KEY, None)
+    await tables.own(0)
+    assert tables.windows.db(0).get(LOG_KEY) is None
+    deployment.write(append())
+    await tables.read_on()
+    deployment.is_exact([tables.digest()])
+    assert deployment.changelog(WINDOWS)[LOG_KEY] == deployment.log_id()
+    deployment.make_log_anew(*(append() for _ in range(9)))
+    assert "come from another" in await unfit(tables)
+
+
+async def test_a_log_that_ends_before_what_was_folded_is_no_match(
+    tables: Tables, deployment: Deployment
+) -> None:
+    """Be it the same one."""
+    deployment.write(append(), append(), append())
+    await tables.own(0)
+    await tables.read_on()
+    deployment.is_exact([tables.digest()])
+    deployment.tamper(WINDOWS, POSITION_KEY, b"5")
     assert await unfit(tables) == (
-        "the tables of partition 0 are at offset 2, the log ends at 0: it was made anew; run "
-        "`rewindow rebuild`"
+        "the tables of partition 0 are at offset 5, the log ends at 3: it has lost events, or was "
+        "made anew; run `rewindow rebuild`"
     )
 
 
