@@ -10,17 +10,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
-from rewindow.client import Client
 from rewindow.endpoints import read_endpoints
 from rewindow.errors import CannotStart
 from rewindow.logs import configure_logs
 from rewindow.settings import NodeSettings, UpSettings, read_settings
-from rewindow.show import console, messages_table, window_panel
+
+if TYPE_CHECKING:
+    from rewindow.client import Client
 
 app = typer.Typer(
     name="rewindow",
@@ -142,6 +143,8 @@ def context(
     as_json: AsJson = False,
 ) -> None:
     """Show the window of a context: what the model gets to see."""
+    from rewindow.show import console, messages_table, window_panel
+
     client = _client(url, data)
     window = client.get(context_id, "context", budget_tokens=budget)
     if as_json:
@@ -195,6 +198,8 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """Show the newest messages of a context."""
+    from rewindow.show import console, messages_table
+
     page = _client(url, data).get(context_id, "tail", limit=limit, offset=offset)
     if as_json:
         return _print_json(page)
@@ -374,8 +379,10 @@ def replay(
             )
 
 
-def _client(url: str | None, data: Path) -> Client:
+def _client(url: str | None, data: Path) -> "Client":
     """With the key of the environment: a node's own list of keys will do."""
+    from rewindow.client import Client
+
     keys = os.environ.get("REWINDOW_API_KEY") or os.environ.get("REWINDOW_API_KEYS", "")
     return Client(url or read_endpoints(data).http[0], keys.partition(",")[0].strip() or None)
 
