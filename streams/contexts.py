@@ -106,7 +106,11 @@ class Contexts:
                 f"no answer within {self._settings.write_timeout_s:g} s; the event may be written: "
                 "ask again with the same Idempotency-Key"
             )
-        return future.result()
+        answered = future.result()
+        # Whoever has gone on with the partition may not have come to this event yet: who is told of
+        # it here would be shown less there.
+        self._check_that_it_is_ours()
+        return answered
 
     def _check_that_it_keeps_up(self, lane: Lane) -> None:
         """What would not be answered in time is better not written: its retries would make the log

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import time
 from collections.abc import AsyncIterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -326,6 +327,18 @@ async def test_nothing_is_served_that_may_be_somebody_elses_by_now(node: Node) -
     assert contexts.census().here == frozenset()
     node.acknowledged_at = math.inf
     assert await contexts.head("c") is not None
+
+
+async def test_what_was_asked_before_is_not_answered_either(node: Node) -> None:
+    """The event is in the log; who is told of it may look where nobody has come to it yet."""
+    contexts, event = node.contexts(), append(*messages(1))
+    asked = asyncio.create_task(contexts.ask(event))
+    await asyncio.sleep(0)
+    node.acknowledged_at = time.monotonic() - 6
+    with pytest.raises(Moved, match="has not acknowledged this node for 6 s; ask again"):
+        await asked
+    node.acknowledged_at = math.inf
+    assert (await contexts.ask(event)).outcome == Appended(1, 1, 1, (1,), replayed=True)
 
 
 async def test_a_partition_that_has_not_caught_up_is_not_served(

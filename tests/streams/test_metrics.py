@@ -201,11 +201,14 @@ async def test_what_is_archived_is_counted_and_what_waits_is_seen(node: Watched)
         for context in ("a", "b"):
             said = [message(tokens=7) for _ in range(3)]
             node.deployment.write(append(*said, context=f"archived {context}"))
+        # The archive may be held up with the first of them in its hands.
         waiting = await node.until_seen(
-            lambda now: now["rewindow_archive_pending_rows"] == 6, "six messages are pending"
+            lambda now: now["rewindow_archive_lag"] == 6 and now["rewindow_archive_pending_rows"],
+            "six messages are not archived, and some of them are pending",
         )
-        assert waiting["rewindow_archive_pending_contexts"] == 2
-        assert waiting["rewindow_archive_lag"] == 6
+        rows, contexts = (waiting[f"rewindow_archive_pending_{n}"] for n in ("rows", "contexts"))
+        assert 1 <= contexts <= 2
+        assert contexts <= rows <= 3 * contexts
         assert waiting["rewindow_archive_tail_size"] == before["rewindow_archive_tail_size"] + 6
         assert waiting["rewindow_contexts"] == before["rewindow_contexts"] + 2
 
