@@ -6,7 +6,7 @@ its number of fields, then each field as its length in bytes and its bytes, all 
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from streams.archive.row import ArchiveRow
@@ -20,12 +20,12 @@ NULL: Final = b"\xff\xff\xff\xff"
 
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Postgres counts the microseconds of a time from here."""
+MICROSECOND: Final = timedelta(microseconds=1)
 
 _start = struct.Struct(">hi").pack
 _numbers_and_role = struct.Struct(">iqiqi").pack
 _length = struct.Struct(">i").pack
-_tokens = struct.Struct(">iq").pack
-_time = struct.Struct(">iq").pack
+_number = struct.Struct(">iq").pack
 
 
 def copied(rows: Sequence[ArchiveRow]) -> Iterator[bytes]:
@@ -43,7 +43,6 @@ def _piece(rows: Iterable[ArchiveRow]) -> bytes:
     for row in rows:
         context = row.context_id.encode()
         role = row.role.encode()
-        since = row.inserted_at - EPOCH
         out += (
             _start(FIELDS, len(context)),
             context,
@@ -51,9 +50,9 @@ def _piece(rows: Iterable[ArchiveRow]) -> bytes:
             role,
             _length(len(row.body)),
             row.body,
-            _tokens(8, row.token_count),
+            _number(8, row.token_count),
             NULL if row.event_id is None else _text(row.event_id),
-            _time(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds),
+            _number(8, (row.inserted_at - EPOCH) // MICROSECOND),
         )
     return b"".join(out)
 

@@ -198,7 +198,14 @@ class Journal:
         if next_offset < bounds.start:
             say_lost(partition, next_offset, bounds.start)
             next_offset = bounds.start
-        return Lane(partition, windows, tails, next_offset=next_offset, target=bounds.end)
+        return Lane(
+            partition,
+            windows,
+            tails,
+            next_offset=next_offset,
+            target=bounds.end,
+            log_id=self._log_id,
+        )
 
     def forget(self) -> None:
         """Drop every lane; what a transaction still has in the air is for its successor to find."""
@@ -292,8 +299,6 @@ class Journal:
         3. the overlay is dropped and the source offset may be committed.
         """
         began = time.monotonic()
-        # With every position, so that whoever looks for the newest of the one finds the other.
-        lane.windows.put(LOG_KEY, self._log_id)
         flight = lane.lift()
         offsets = await self._in_thread(self._commit, self._writers[lane.partition], flight)
         if not self.holds(lane):

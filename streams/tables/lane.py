@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from streams.core.head import Head, decode_head, encode_head
-from streams.core.rows import POSITION_KEY, bodies_of, message_key
+from streams.core.rows import LOG_KEY, POSITION_KEY, bodies_of, message_key
 from streams.core.tally import TALLY_KEY, Tally, decode_tally, encode_tally, tally_of
 from streams.tables.overlay import Overlay, Writes
 from streams.tables.record import Record
@@ -37,12 +37,20 @@ class Flight(NamedTuple):
 
 class Lane:
     """`next`: the log offset that is folded next. `target`: the end of the log when the partition
-    was assigned. `tally`: of all its heads. `turn`: held by whoever feeds records to the fold, so
+    was assigned. `log_id`: of the log, None where the position is nobody else's to find. `tally`:
+    of all its heads. `turn`: held by whoever feeds records to the fold, so
     that they stay in order. `written`: records that this node wrote and that are not folded yet,
     the newest of them, in order; they come by Faust as well."""
 
     def __init__(
-        self, partition: int, windows: Overlay, tails: Overlay, *, next_offset: int, target: int
+        self,
+        partition: int,
+        windows: Overlay,
+        tails: Overlay,
+        *,
+        next_offset: int,
+        target: int,
+        log_id: bytes | None = None,
     ) -> None:
         self.partition = partition
         self.windows = windows
@@ -59,6 +67,7 @@ class Lane:
         self._heads: OrderedDict[str, Head] = OrderedDict()
         self._unwritten: dict[str, Head] = {}
         self._lifted = next_offset
+        self._log_id = log_id
         self.tally = self._tally_found()
 
     @property
@@ -123,9 +132,12 @@ class Lane:
         self._outbound.append(outbound)
 
     def lift(self) -> Flight:
-        """Take everything folded so far into one transaction, tally and position row with it."""
+        """Take everything folded so far into one transaction, the tally with it, and the mark last:
+        whoever looks for the newest position finds beside it which log it is in."""
         self._write_heads()
         self.windows.put(TALLY_KEY, encode_tally(self.tally))
+        if self._log_id is not None:
+            self.windows.put(LOG_KEY, self._log_id)
         self.windows.put(POSITION_KEY, b"%d" % (self.next - 1))
         outbound, self._outbound = self._outbound, []
         self._lifted = self.next

@@ -8,7 +8,7 @@ import pytest
 from rocksdict import DbClosedError, Rdict
 
 from streams.core.head import Head, encode_head
-from streams.core.rows import POSITION_KEY
+from streams.core.rows import LOG_KEY, POSITION_KEY
 from streams.core.tally import TALLY_KEY, encode_tally, tally_of
 from streams.tables import lane as lanes
 from streams.tables.lane import Lane, Outbound
@@ -32,9 +32,9 @@ def lane(dbs: tuple[Rdict, Rdict]) -> Lane:
     return new_lane(dbs)
 
 
-def new_lane(dbs: tuple[Rdict, Rdict]) -> Lane:
+def new_lane(dbs: tuple[Rdict, Rdict], log_id: bytes | None = None) -> Lane:
     windows, tails = (Overlay(db, OFFSET_KEY) for db in dbs)
-    return Lane(0, windows, tails, next_offset=5, target=8)
+    return Lane(0, windows, tails, next_offset=5, target=8, log_id=log_id)
 
 
 def test_a_head_comes_back_from_memory_and_from_the_disk(
@@ -91,6 +91,14 @@ def test_a_flight_carries_everything_and_the_position_behind_it(lane: Lane) -> N
     lane.store(flight, 11, 12)
     assert (lane.durable, lane.unlifted) == (7, 1)
     assert lane.lift().outbound == []
+
+
+def test_however_many_heads_there_are_the_mark_comes_last(dbs: tuple[Rdict, Rdict]) -> None:
+    """Whoever looks for the newest position, from the end, finds its log beside it."""
+    lane = new_lane(dbs, log_id=b"id")
+    for name in ("a", "b", "c"):
+        lane.put_head(name, HEAD)
+    assert list(lane.lift().windows)[-2:] == [LOG_KEY, POSITION_KEY]
 
 
 def test_the_table_with_the_position_is_written_last(lane: Lane, dbs: tuple[Rdict, Rdict]) -> None:
