@@ -19,6 +19,7 @@ from tests.support.deployment import Deployment
 from tests.support.fold import append
 from tests.support.history import history
 from tests.support.tables import Tables, tables_of
+from tests.support.wait import until
 
 
 @pytest.fixture
@@ -93,10 +94,13 @@ class Busy(Source):
     times = 0
 
     def bounds(self, partition: int, timeout_s: float = 10) -> Bounds:
-        found = super().bounds(partition, timeout_s)
+        ends = super().bounds
+        found = ends(partition, timeout_s)
         if self._topic == Busy.tables.deployment.topics.changelog(TAILS) and Busy.times > 0:
             Busy.times -= 1
             self.write()
+            # The marker of its transaction may come a moment later.
+            until(lambda: ends(partition, timeout_s).end > found.end, "it can be seen")
         return found
 
     @classmethod
